@@ -1,0 +1,1 @@
+"""The engine: areas, operations, statistics, recoveries, and their layer."""

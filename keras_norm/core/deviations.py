@@ -1,0 +1,310 @@
+"""Deviations beyond the variance: Lp, maximum, range, median and the like.
+
+They need a second pass over the data, relative to the mean of their part, or
+all entries of a part side by side. Their state keeps the deviation with its
+epsilon in it, so that training and inference divide by the same thing.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_norm import errors
+from keras_norm.core import moments
+from keras_norm.core.operations import Center
+from keras_norm.core.operations import Operation
+from keras_norm.core.operations import mean_and_variance
+
+
+def extreme_of_gaussians(n):
+    """1 / expected largest |x| of n standard Gaussians (Hoffer et al.)."""
+    n = ops.maximum(n, 2.0)
+    return (1 + math.sqrt(math.pi * math.log(4))) / (
+        2 * ops.sqrt(2 * ops.log(n))
+    )
+
+
+def absolute(t):
+    """|t| with gradient 0 at 0 on every backend (JAX's own is 1)."""
+    return t * ops.stop_gradient(ops.sign(t))
+
+
+def about(table, averages, shift):
+    """The data relative to a compact shift of their part; 0 where masked."""
+    to_table = averages.spread(shift) - averages.relative_pivot
+    c = table.data - table.view(to_table)
+    return c if table.mask is None else ops.where(table.mask > 0, c, 0.0)
+
+
+def expectation(table, averages, t):
+    """Compact mean of data-shaped t over the entries that count."""
+    if table.axes:
+        if table.mask is None:
+            t = ops.mean(t, axis=table.axes)
+        else:
+            total = ops.sum(table.mask * t, axis=table.axes)
+            t = total / ops.maximum(table.count, moments.TINY)
+    return averages.mean(t)
+
+
+def side_by_side(table, averages, t):
+    """Entries of each part in (parts, groups, entries), and which count.
+
+    One entry that does not count is appended, so that an empty part has one.
+    """
+    rows = averages.area.rows
+    if rows not in ("all", "each"):
+        raise errors.received(
+            "`operation` needs all entries of a part side by side, which this "
+            "area does not offer.",
+            "Use rows='all' or rows='each'.",
+            area=averages.area,
+        )
+    axis = next(i for i in range(1, len(t.shape)) if i not in table.axes)
+
+    def flat(u):
+        if rows == "all":
+            u = ops.reshape(ops.moveaxis(u, axis, 0), (1, averages.groups, -1))
+        else:
+            shape = (averages.n, averages.groups, -1)
+            u = ops.reshape(ops.moveaxis(u, axis, 1), shape)
+        return ops.pad(u, ((0, 0), (0, 0), (0, 1)))
+
+    valid = ops.ones_like(t)
+    if table.mask is not None:
+        seen = ops.cast(table.mask > 0, t.dtype)
+        valid = ops.broadcast_to(seen, ops.shape(t))
+    return flat(t), flat(valid) > 0
+
+
+def sorted_entries(values, valid):
+    """Ascending, with what does not count at the end, and the count."""
+    count = ops.sum(ops.cast(valid, values.dtype), axis=-1, keepdims=True)
+    return ops.sort(ops.where(valid, values, math.inf), axis=-1), count
+
+
+def entry_at(ordered, index):
+    """Entry at an (exact, float) index along the last axis."""
+    places = ops.cast(ops.arange(ops.shape(ordered)[-1]), index.dtype)
+    chosen = ops.equal(places, index)
+    return ops.sum(ops.where(chosen, ordered, 0.0), axis=-1)
+
+
+def extremes(values, valid):
+    """Smallest and largest entry that counts, 0 where none does."""
+    some = ops.any(valid, axis=-1)
+    low = ops.min(ops.where(valid, values, math.inf), axis=-1)
+    high = ops.max(ops.where(valid, values, -math.inf), axis=-1)
+    return ops.where(some, low, 0.0), ops.where(some, high, 0.0)
+
+
+class _ByDeviation(Operation):
+    """Divides by the spread as it is: epsilon is in it."""
+
+    names = ("mean", "deviation")
+
+    def rate(self, spread, epsilon):
+        """1 / deviation."""
+        return 1.0 / spread
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class LpDeviation(_ByDeviation):
+    """y = (x - mean) / deviation, the deviation an Lp norm of x - mean.
+
+    p = 1: c E|x - mean| + epsilon; other p: c (E|x - mean|^p + epsilon)^(1/p);
+    "inf": c(n) (mean of the `top_k` largest |x - mean|) + epsilon.
+
+    Args:
+        p: a positive number or "inf".
+        top_k: for "inf", how many of the largest entries are averaged.
+        gaussian_correction: multiply by the factor c that makes the deviation
+            of Gaussian data their standard deviation; c = 1 otherwise.
+    """
+
+    def __init__(self, p=2, top_k=1, gaussian_correction=True):
+        number = isinstance(p, (int, float)) and not isinstance(p, bool)
+        if p != "inf" and not (number and 0 < p < math.inf):
+            raise errors.received(
+                "`p` must be a positive number or 'inf'.", p=p
+            )
+        if not isinstance(top_k, int) or top_k < 1:
+            raise errors.received(
+                "`top_k` must be a positive integer.", top_k=top_k
+            )
+        self.p, self.top_k = p, top_k
+        self.gaussian_correction = gaussian_correction
+
+    @property
+    def factor(self):
+        """c of the Gaussian correction for finite p."""
+        if not self.gaussian_correction:
+            return 1.0
+        p = self.p
+        root = 2 ** (p / 2) * math.gamma((p + 1) / 2)
+        return (math.sqrt(math.pi) / root) ** (1 / p)
+
+    def measure(self, table, averages, epsilon):
+        """The mean and the deviation."""
+        mean, _ = Center().measure(table, averages, epsilon)
+        c = about(table, averages, mean)
+        if self.p == "inf":
+            return mean, self._largest(table, averages, c) + epsilon
+        if self.p == 2:
+            power = ops.square(c)
+        else:
+            power = absolute(c)
+            if self.p != 1:
+                # Twice `where`: no infinite gradient at 0 for p < 1.
+                apart = power > 0
+                power = ops.power(ops.where(apart, power, 1.0), self.p)
+                power = ops.where(apart, power, 0.0)
+        moment = expectation(table, averages, power)
+        if self.p == 1:
+            return mean, self.factor * moment + epsilon
+        # max: a moment of 0 with epsilon 0 must not divide by 0.
+        moment = ops.maximum(moment + epsilon, 1e-30)
+        return mean, self.factor * ops.power(moment, 1.0 / self.p)
+
+    def _largest(self, table, averages, c):
+        size = absolute(c)
+        entries = averages.entries
+        factor = 1.0
+        if self.gaussian_correction:
+            factor = extreme_of_gaussians(entries)
+        if self.top_k == 1:
+            each = ops.max(size, axis=table.axes) if table.axes else size
+            return factor * averages.maximum(each)
+        values, valid = side_by_side(table, averages, size)
+        values = ops.where(valid, values, 0.0)
+        values = ops.pad(values, ((0, 0), (0, 0), (0, self.top_k)))
+        top, _ = ops.top_k(values, self.top_k)
+        seen = ops.sum(ops.cast(valid, top.dtype), axis=-1)
+        seen = ops.clip(seen, 1.0, float(self.top_k))
+        return factor * ops.sum(top, axis=-1) / seen
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class RangeDeviation(_ByDeviation):
+    """y = (x - mean) / (fix * mean over chunks of (max - min) + epsilon).
+
+    The entries of a part, in the order (batch, positions), are cut into
+    consecutive chunks; the last may be shorter.
+
+    Args:
+        num_chunks: number of chunks.
+        scale_fix: "code", the authors' 0.175 (1 + sqrt(pi ln 4)) / sqrt(2 ln n)
+            for n entries in a chunk, which makes the deviation of Gaussian
+            data 1, or "paper", 1 / sqrt(2 ln n), about twice that.
+    """
+
+    def __init__(self, num_chunks=16, scale_fix="code"):
+        if not isinstance(num_chunks, int) or num_chunks < 1:
+            raise errors.received(
+                "`num_chunks` must be a positive integer.",
+                num_chunks=num_chunks,
+            )
+        if scale_fix not in ("code", "paper"):
+            raise errors.unknown_name("scale_fix", scale_fix, ["code", "paper"])
+        self.num_chunks, self.scale_fix = num_chunks, scale_fix
+
+    def measure(self, table, averages, epsilon):
+        """The mean and the deviation."""
+        mean, _ = Center().measure(table, averages, epsilon)
+        c = about(table, averages, mean)
+        values, valid = side_by_side(table, averages, c)
+        chunks = self.num_chunks
+        count = ops.shape(values)[-1] - 1
+        size = ops.maximum((count + chunks - 1) // chunks, 1)
+        # side_by_side has appended one entry already.
+        missing = size * chunks - count - 1
+        wide = (ops.shape(values)[0], averages.groups, chunks, -1)
+
+        def cut(t):
+            # Cut off the appended entry where the chunks come out even.
+            t = t[..., : count + ops.minimum(missing + 1, 1)]
+            t = ops.pad(t, ((0, 0), (0, 0), (0, ops.maximum(missing, 0))))
+            return ops.reshape(t, wide)
+
+        valid = cut(ops.cast(valid, c.dtype)) > 0
+        low, high = extremes(cut(values), valid)
+        used = ops.sum(ops.cast(ops.any(valid, -1), c.dtype), axis=-1)
+        spread = ops.sum(high - low, axis=-1) / ops.maximum(used, 1.0)
+        n = ops.maximum(ops.cast(size, c.dtype), 2.0)
+        fix = 1.0 / ops.sqrt(2.0 * ops.log(n))
+        if self.scale_fix == "code":
+            fix = fix * 0.175 * (1 + math.sqrt(math.pi * math.log(4)))
+        return mean, spread * fix + epsilon
+
+
+KINDS = ("std", "mad", "range", "rsd", "lsd", "sqd", "wcd")
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class Deviation(_ByDeviation):
+    """y = (x - S) / D for a deviation measure D and its statistic S.
+
+    | kind | D | S |
+    |---|---|---|
+    | std | standard deviation | mean |
+    | mad | mean of |x - median| | median |
+    | range | (max - min) / 2 | (max + min) / 2 |
+    | rsd | sqrt(E[max(x - mean, 0)^2]) | mean |
+    | lsd | sqrt(E[max(mean - x, 0)^2]) | mean |
+    | sqd | mean of the upper (1 - alpha) tail - mean | alpha-quantile |
+    | wcd | max - mean | mean |
+
+    epsilon lies inside the root of std, rsd and lsd, outside of the others.
+
+    Args:
+        kind: one of the above.
+        alpha: level of the quantile of "sqd", in (0, 1).
+    """
+
+    names = ("center", "deviation")
+
+    def __init__(self, kind="rsd", alpha=0.7):
+        if kind not in KINDS:
+            raise errors.unknown_name("deviation", kind, list(KINDS))
+        if not 0 < alpha < 1:
+            raise errors.received(
+                "`alpha` must lie between 0 and 1.", alpha=alpha
+            )
+        self.kind, self.alpha = kind, alpha
+
+    def measure(self, table, averages, epsilon):
+        """S relative to the base, and D."""
+        if self.kind == "std":
+            mean, variance = mean_and_variance(table, averages)
+            return mean, ops.sqrt(ops.maximum(variance + epsilon, 1e-30))
+        mean, _ = Center().measure(table, averages, epsilon)
+        c = about(table, averages, mean)
+        if self.kind in ("rsd", "lsd"):
+            side = ops.relu(c if self.kind == "rsd" else -c)
+            half = expectation(table, averages, ops.square(side))
+            return mean, ops.sqrt(ops.maximum(half + epsilon, 1e-30))
+        values, valid = side_by_side(table, averages, c)
+        low, high = extremes(values, valid)
+        if self.kind == "wcd":
+            return mean, high + epsilon
+        if self.kind == "range":
+            return mean + (high + low) / 2, (high - low) / 2 + epsilon
+        ordered, count = sorted_entries(values, valid)
+        if self.kind == "mad":
+            lower = entry_at(ordered, ops.floor((count - 1) / 2))
+            median = (lower + entry_at(ordered, ops.floor(count / 2))) / 2
+            # An empty part has no median: any finite number will do.
+            median = ops.where(count[..., 0] > 0, median, 0.0)
+            distance = absolute(about(table, averages, mean + median))
+            spread = expectation(table, averages, distance)
+            return mean + median, spread + epsilon
+        # The smallest entry with at least alpha of the entries up to it. The
+        # small number keeps the rounding of alpha * count from moving it.
+        place = ops.ceil(self.alpha * count - 1e-4) - 1
+        quantile = entry_at(ordered, ops.maximum(place, 0.0))
+        quantile = ops.where(count[..., 0] > 0, quantile, 0.0)
+        above = ops.relu(about(table, averages, mean + quantile))
+        # Mean of the tail by Rockafellar and Uryasev, exact for fractions too.
+        tail = expectation(table, averages, above) / (1 - self.alpha)
+        return mean + quantile, quantile + tail + epsilon

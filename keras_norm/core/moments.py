@@ -1,0 +1,242 @@
+"""The moment table: per sample and channel, in one pass over the data.
+
+Every statistic that mixes whole instances (batch, layer, group, instance ...)
+is an average of this small (N, C) table. Three decisions keep it exact:
+
+* Means are relative. One float32 ulp at 1e4 is 1e-3, so an absolute mean would
+  cost 5e-4 of the output. The data are taken relative to a `pivot` (one value
+  of each instance) and stay so.
+* The pivot is the median of three interior entries. The error of E[d^2]-E[d]^2
+  is of the order of ulp * (pivot - mean)^2 / variance: one entry would fail on
+  zero borders and outliers, three do not.
+* The two primitives that touch the data, the moments and the affine map, have
+  analytic gradients: 20 to 55 % of a training step on eager torch.
+"""
+
+from collections import namedtuple
+
+from keras import ops
+
+# data: x - pivot. mean: relative to the pivot. count: entries (or weight) per
+# instance, None if nothing is masked. positions: entries of an instance.
+Table = namedtuple(
+    "Table", "data pivot count mean variance view axes mask positions centred"
+)
+
+TINY = 1e-12
+
+
+def cached(make):
+    """Like functools.lru_cache, which warns under torch.compile."""
+    made = {}
+
+    def get(*key):
+        if key not in made:
+            made[key] = make(*key)
+        return made[key]
+
+    return get
+
+
+def viewer(rank: int, axis: int):
+    """A function from an (N, C) table to what broadcasts against the data."""
+    axis = axis % rank
+
+    def view(table):
+        if len(table.shape) == rank and rank != 2:
+            return table
+        shape = [1] * rank
+        shape[axis] = table.shape[-1]
+        if len(table.shape) == 2:
+            shape[0] = -1 if table.shape[0] != 1 else 1
+        return ops.reshape(table, shape)
+
+    return view
+
+
+def size_of(x, axes) -> object:
+    """Number of entries over `axes`, a scalar of x's dtype or a float."""
+    if all(isinstance(x.shape[a], int) for a in axes):
+        total = 1.0
+        for a in axes:
+            total *= x.shape[a]
+        return total
+    total = ops.ones((), x.dtype)
+    for a in axes:
+        total = total * ops.cast(ops.shape(x)[a], x.dtype)
+    return total
+
+
+@cached
+def _raw_moments(axes):
+    @ops.custom_gradient
+    def raw_moments(d):
+        first = ops.mean(d, axis=axes)
+        second = ops.mean(ops.square(d), axis=axes)
+
+        def grad(*args, upstream=None):
+            if upstream is None:
+                (upstream,) = args
+            g = upstream / size_of(d, axes)
+            for a in axes:
+                g = ops.expand_dims(g, a + 1)
+            return d * (2.0 * g[1]) + g[0]
+
+        return ops.stack([first, second]), grad
+
+    return raw_moments
+
+
+@cached
+def _affine(axes):
+    @ops.custom_gradient
+    def affine(d, scale, offset):
+        def grad(*args, upstream=None):
+            if upstream is None:
+                (upstream,) = args
+            total = ops.sum(upstream, axis=axes, keepdims=True)
+            weighted = ops.sum(upstream * d, axis=axes, keepdims=True)
+            return upstream * scale, weighted, total
+
+        return d * scale + offset, grad
+
+    return affine
+
+
+def affine(d, scale, offset):
+    """`d * scale + offset`; the two broadcast against d and have one shape."""
+    axes = tuple(
+        i
+        for i, (a, b) in enumerate(zip(scale.shape, d.shape, strict=True))
+        if a == 1 and b != 1
+    )
+    return _affine(axes)(d, scale, offset)
+
+
+def pivot_of(x, axes, keepdims=False):
+    """Median of three interior entries along `axes`, without gradient."""
+
+    def entry(quarter):
+        index = [slice(None)] * len(x.shape)
+        for a in axes:
+            i = ops.shape(x)[a] * quarter // 4
+            index[a] = slice(i, i + 1)
+        # A sum, so that no entry at all gives 0.
+        return ops.sum(x[tuple(index)], axis=axes, keepdims=keepdims)
+
+    x = ops.stop_gradient(x)
+    a, b, c = entry(1), entry(2), entry(3)
+    return ops.maximum(ops.minimum(a, b), ops.minimum(ops.maximum(a, b), c))
+
+
+def aligned(mask, x):
+    """A mask as weights of x's rank, aligned to the leading axes."""
+    w = ops.cast(ops.convert_to_tensor(mask), x.dtype)
+    if len(w.shape) > len(x.shape):
+        raise ValueError(
+            "`mask` must have at most the rank of the input, aligned to its "
+            f"leading axes. Received: mask.shape={tuple(w.shape)}, "
+            f"inputs.shape={tuple(x.shape)}."
+        )
+    for i, (m, n) in enumerate(zip(w.shape, x.shape, strict=False)):
+        if isinstance(m, int) and isinstance(n, int) and m not in (1, n):
+            raise ValueError(
+                f"`mask` must match the leading axes of the input; axis {i} "
+                f"differs. Received: mask.shape={tuple(w.shape)}, "
+                f"inputs.shape={tuple(x.shape)}."
+            )
+    while len(w.shape) < len(x.shape):
+        w = ops.expand_dims(w, -1)
+    return w
+
+
+def without_padding(x, w):
+    """`x` with 0 for what is masked and not finite (padding may be NaN)."""
+    return ops.where(ops.logical_or(w > 0, ops.isfinite(x)), x, 0.0)
+
+
+def measure(x, axis=-1, mask=None, centred=True) -> Table:
+    """Count, mean and variance of every instance.
+
+    Args:
+        x: tensor of the statistics dtype, rank at least 2.
+        axis: channel axis.
+        mask: weights of the leading axes, or None.
+        centred: False measures about zero: mean 0, variance E[x^2].
+    """
+    rank = len(x.shape)
+    axis = axis % rank
+    axes = tuple(i for i in range(1, rank) if i != axis)
+    view = viewer(rank, axis)
+    if mask is not None:
+        return _measure_masked(x, axis, axes, view, aligned(mask, x), centred)
+    positions = size_of(x, axes)
+    none = ops.zeros((1, 1), x.dtype)
+    if not axes:
+        # One position: its own mean. The pivot is the first sample; a sum, so
+        # that an empty batch has pivot 0.
+        pivot = none
+        if centred:
+            first = ops.sum(x[:1], axis=0, keepdims=True)
+            pivot = ops.stop_gradient(first)
+            d = x - pivot
+            mean, variance = d, ops.zeros_like(d)
+        else:
+            d, mean, variance = x, ops.zeros_like(x), ops.square(x)
+    elif centred:
+        pivot = pivot_of(x, axes)
+        d = x - view(pivot)
+        raw = _raw_moments(axes)(d)
+        mean = raw[0]
+        variance = ops.maximum(raw[1] - ops.square(mean), 0.0)
+    else:
+        pivot, d = none, x
+        variance = _raw_moments(axes)(d)[1]
+        mean = ops.zeros_like(variance)
+    return Table(
+        d, pivot, None, mean, variance, view, axes, None, positions, centred
+    )
+
+
+def _measure_masked(x, axis, axes, view, w, centred) -> Table:
+    """The same with weights: two passes, since any entry may be padding."""
+    shape = list(ops.shape(x))
+    if w.shape[axis] == 1:
+        shape[axis] = 1
+    w = ops.broadcast_to(w, shape)
+    x = without_padding(x, w)
+    count = ops.sum(w, axis=axes) if axes else w
+
+    def average(t):
+        if not axes:
+            return t
+        return ops.sum(w * t, axis=axes) / ops.maximum(count, TINY)
+
+    pivot = ops.zeros((1, 1), x.dtype)
+    if centred:
+        pivot = average(x)
+        if not axes:
+            total = ops.sum(w, axis=0, keepdims=True)
+            pivot = ops.sum(w * x, axis=0, keepdims=True)
+            pivot = pivot / ops.maximum(total, TINY)
+        pivot = ops.stop_gradient(pivot)
+    d = x - view(pivot)
+    seen = ops.where(w > 0, d, 0.0)
+    if centred:
+        mean = average(seen)
+        variance = (
+            average(ops.square(seen - view(mean)))
+            if axes
+            else ops.zeros_like(mean)
+        )
+    else:
+        variance = average(ops.square(seen))
+        mean = ops.zeros_like(variance)
+    positions = size_of(x, axes)
+    return Table(d, pivot, count, mean, variance, view, axes, w, positions, centred)
+
+
+def bessel(variance, entries):
+    """A biased variance of `entries` entries made unbiased; one stays as is."""
+    n = ops.cast(entries, variance.dtype)
+    return variance * (n / ops.maximum(n - 1.0, 1.0))

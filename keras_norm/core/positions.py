@@ -1,0 +1,216 @@
+"""The position area: statistics at each position, over the channels.
+
+Layer normalization over the last axes, RMS, pixel and positional normalization.
+It shares nothing with the (N, C) table but its decisions: float32, a pivot, an
+analytic backward.
+"""
+
+import keras
+from keras import ops
+
+from keras_norm import errors
+from keras_norm.core import configuration
+from keras_norm.core import moments
+from keras_norm.core import operations
+from keras_norm.core import recoveries
+
+
+@moments.cached
+def _standardize(axes, epsilon, centred):
+    """(d, gamma, beta) -> y, one read of d forward and one backward."""
+
+    def mean(t):
+        return ops.mean(t, axis=axes, keepdims=True)
+
+    @ops.custom_gradient
+    def standardize(d, gamma, beta):
+        variance = mean(ops.square(d))
+        if centred:
+            m = mean(d)
+            variance = ops.maximum(variance - ops.square(m), 0.0)
+            c = d - m
+        else:
+            c = d
+        r = ops.rsqrt(variance + epsilon)
+
+        def grad(*args, upstream=None):
+            if upstream is None:
+                (upstream,) = args
+            g = upstream * gamma
+            k = mean(g * c) * ops.square(r)
+            inner = g - c * k
+            if centred:
+                inner = inner - mean(g)
+            return r * inner, like(upstream * (c * r), gamma), like(upstream, beta)
+
+        return c * (r * gamma) + beta, grad
+
+    return standardize
+
+
+def like(t, factor):
+    """Sum of t over the axes along which `factor` was broadcast."""
+    axes = tuple(
+        i
+        for i, (a, b) in enumerate(zip(factor.shape, t.shape, strict=True))
+        if a == 1 and b != 1
+    )
+    return ops.sum(t, axis=axes, keepdims=True) if axes else t
+
+
+def standardized(d, gamma, beta, axes, epsilon, centred):
+    """gamma * (d - mean) / sqrt(variance + epsilon) + beta over `axes`.
+
+    `d` must be near its mean (relative to a pivot): then PyTorch's native
+    kernel is exact, and so is E[d^2] - E[d]^2. The native kernels of Keras are
+    asked for trailing axes only; they are wrong for others.
+    """
+    rank = len(d.shape)
+    full = tuple(d.shape[a] for a in axes)
+    trailing = axes == tuple(range(rank - len(axes), rank))
+    own = all(len(t.shape) == rank for t in (gamma, beta)) and all(
+        tuple(t.shape) == (1,) * (rank - len(axes)) + full for t in (gamma, beta)
+    )
+    native = keras.backend.backend() == "torch" and trailing and own
+    if not native:
+        return _standardize(axes, epsilon, centred)(d, gamma, beta)
+    gamma, beta = ops.reshape(gamma, full), ops.reshape(beta, full)
+    if centred:
+        return ops.layer_normalization(d, gamma, beta, list(axes), epsilon)
+    return ops.rms_normalization(d, gamma, list(axes), epsilon) + beta
+
+
+def measure(x, axes, mask=None, centred=True):
+    """(d, mean, variance, entries, pivot) over `axes`, dimensions kept.
+
+    mean is relative to the pivot, d = x - pivot. Masked entries take no part.
+    """
+
+    def mean_of(t):
+        return ops.mean(t, axis=axes, keepdims=True)
+
+    w = None
+    if mask is not None:
+        w = moments.aligned(mask, x)
+        x = moments.without_padding(x, w)
+        if all(w.shape[a] == 1 for a in axes):
+            # Whole positions are masked: the others do not see them.
+            w = None
+    entries = moments.size_of(x, axes)
+    if w is not None:
+        w = ops.broadcast_to(w, ops.shape(x))
+        entries = ops.sum(w, axis=axes, keepdims=True)
+        total = ops.maximum(entries, moments.TINY)
+
+        def mean_of(t):
+            return ops.sum(ops.where(w > 0, w * t, 0.0), axes, keepdims=True) / total
+
+    if not centred:
+        zero = ops.zeros((1,) * len(x.shape), x.dtype)
+        return x, zero, mean_of(ops.square(x)), entries, zero
+    if w is None:
+        pivot = moments.pivot_of(x, axes, keepdims=True)
+    else:
+        pivot = ops.stop_gradient(mean_of(x))
+    d = x - pivot
+    mean = mean_of(d)
+    variance = mean_of(ops.square(d - mean))
+    return d, mean, variance, entries, pivot
+
+
+def normalize(x, axes, operation, epsilon, mask, gamma, beta):
+    """The elementwise operations over `axes` of each position."""
+    unbiased = getattr(operation, "unbiased", False)
+    outside = getattr(operation, "epsilon_outside", False)
+    plain = not (unbiased or outside)
+    if mask is not None:
+        w = moments.aligned(mask, x)
+        if all(w.shape[a] == 1 for a in axes):
+            x, mask = moments.without_padding(x, w), None
+    plain = plain and mask is None
+    if plain and isinstance(operation, operations.Standardize):
+        d = x - moments.pivot_of(x, axes, keepdims=True)
+        return standardized(d, gamma, beta, axes, epsilon, True)
+    if plain and isinstance(operation, operations.Scale):
+        return standardized(x, gamma, beta, axes, epsilon, False)
+    d, mean, variance, entries, pivot = measure(
+        x, axes, mask, operation.centred
+    )
+    if unbiased:
+        variance = moments.bessel(variance, entries)
+    rate = operation.rate(variance, epsilon)
+    y = d - mean if operation.names[0] else d + pivot
+    return (y if rate is None else y * rate) * gamma + beta
+
+
+class AxesAffine(recoveries.Nothing):
+    """gamma and beta over any axes, as layer and RMS normalization have them.
+
+    Args:
+        axes: axes of the input that the parameters have.
+        gamma: attribute of the layer that holds gamma.
+    """
+
+    def __init__(self, axes, gamma="gamma"):
+        self.axes, self.gamma = axes, gamma
+
+    def shape(self, inputs_shape):
+        """Shape of gamma and beta."""
+        rank = len(inputs_shape)
+        return tuple(inputs_shape[a] for a in sorted(a % rank for a in self.axes))
+
+    def factors(self, layer, x):
+        """gamma and beta, broadcasting against x."""
+        rank = len(x.shape)
+        axes = [a % rank for a in self.axes]
+        shape = [x.shape[i] if i in axes else 1 for i in range(rank)]
+        out = []
+        for name, neutral in ((self.gamma, 1.0), ("beta", 0.0)):
+            weight = getattr(layer, name)
+            if weight is None:
+                out.append(ops.full(shape, neutral, x.dtype))
+            else:
+                out.append(ops.reshape(ops.cast(weight, x.dtype), shape))
+        return out
+
+
+def factors_of(layer, x, axis, condition):
+    """gamma and beta of the layer's recovery, broadcasting against x."""
+    if isinstance(layer.recovery, AxesAffine):
+        return layer.recovery.factors(layer, x)
+    view = moments.viewer(len(x.shape), axis)
+    one = ops.ones((1, x.shape[axis]), x.dtype)
+    folded = layer.recovery.fold(layer, one, 0.0 * one, condition)
+    return [view(f) for f in folded]
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class Position(configuration.Part):
+    """Each position of each sample alone, over its channels.
+
+    Args:
+        axes: axes of the statistics; None is the layer's channel axis.
+    """
+
+    family = "position"
+    mixes_samples = False
+
+    def __init__(self, axes=None):
+        self.axes = axes
+
+    def check(self, channels) -> None:
+        """Any number of channels will do."""
+
+    def statistic_shape(self, channels):
+        """There is none: positions keep no state."""
+        raise errors.no_state(self)
+
+    def normalize(self, layer, x, training, mask, condition):
+        """One pass at each position, recovery folded into it."""
+        rank = len(x.shape)
+        axes = (layer.axis,) if self.axes is None else self.axes
+        axes = tuple(sorted(a % rank for a in axes))
+        gamma, beta = factors_of(layer, x, axes[-1], condition)
+        return normalize(
+            x, axes, layer.operation, layer.epsilon, mask, gamma, beta
+        )

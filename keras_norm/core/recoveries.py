@@ -1,0 +1,240 @@
+"""What is put back after normalizing (the survey's representation recovery).
+
+`fold` works on the table, where it costs nothing: it turns (scale, offset)
+into (scale, offset). `apply` works on the data, for what cannot be folded.
+"""
+
+import keras
+from keras import ops
+
+from keras_norm import errors
+from keras_norm.core import configuration
+from keras_norm.core import moments
+from keras_norm.core.layer import one_integer
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class Nothing(configuration.Part):
+    """No recovery: the normalized data are the output."""
+
+    # The condition that calls must bring; None: no second input.
+    condition: str | None = None
+
+    def build(self, layer, channels, condition_shape=None) -> None:
+        """Create weights on the layer."""
+
+    def fold(self, layer, scale, offset, condition=None):
+        """(scale, offset) -> (scale, offset), each (1 or N, C)."""
+        return scale, offset
+
+    def apply(self, layer, y, condition=None):
+        """The data -> the data."""
+        return y
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class Affine(Nothing):
+    """y = gamma * x + beta, one pair per channel, as the layer's options say."""
+
+    def build(self, layer, channels, condition_shape=None) -> None:
+        """Create gamma and beta of shape (channels,)."""
+        layer.add_affine((channels,))
+
+    def fold(self, layer, scale, offset, condition=None):
+        """Multiply by gamma, add beta."""
+        if layer.gamma is not None:
+            gamma = ops.expand_dims(ops.cast(layer.gamma, scale.dtype), 0)
+            scale, offset = scale * gamma, offset * gamma
+        if layer.beta is not None:
+            offset = offset + ops.expand_dims(
+                ops.cast(layer.beta, scale.dtype), 0
+            )
+        return scale, offset
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class Conditional(Affine):
+    """gamma = gamma0 + W_g c, beta = beta0 + W_b c, from a condition c.
+
+    At the start the maps are zero: the layer is its unconditional self.
+
+    Args:
+        num_classes: the condition is an integer of shape (N,) or (N, 1), or a
+            soft assignment (N, num_classes). None: features (N, D).
+        hidden_units: put a Dense layer with ReLU before the maps.
+    """
+
+    condition = "features (N, D) or labels"
+
+    def __init__(self, num_classes=None, hidden_units=None):
+        for name, value in (
+            ("num_classes", num_classes),
+            ("hidden_units", hidden_units),
+        ):
+            if value is not None and one_integer(name, value) < 1:
+                raise errors.received(
+                    f"`{name}` must be positive.", **{name: value}
+                )
+        self.num_classes, self.hidden_units = num_classes, hidden_units
+
+    def build(self, layer, channels, condition_shape=None) -> None:
+        """gamma0 and beta0, the hidden layer, the maps."""
+        super().build(layer, channels)
+        features = self.num_classes or condition_shape[-1]
+        if features is None:
+            raise errors.received(
+                "The last axis of `condition` must have a static size.",
+                condition_shape=condition_shape,
+            )
+        layer.hidden = None
+        if self.hidden_units:
+            layer.hidden = keras.layers.Dense(
+                self.hidden_units, "relu", dtype="float32", name="hidden"
+            )
+            layer.hidden.build((None, features))
+            features = self.hidden_units
+        layer.projection = keras.layers.Dense(
+            2 * channels,
+            use_bias=False,
+            kernel_initializer="zeros",
+            dtype="float32",
+            name="projection",
+        )
+        layer.projection.build((None, features))
+
+    def encode(self, condition, dtype):
+        """Features (N, D) of a condition."""
+        if self.num_classes:
+            wide = len(condition.shape) == 2 and condition.shape[-1] != 1
+            if not wide:
+                labels = ops.cast(ops.reshape(condition, (-1,)), "int32")
+                condition = ops.one_hot(labels, self.num_classes)
+        return ops.cast(condition, dtype)
+
+    def fold(self, layer, scale, offset, condition=None):
+        """gamma and beta per sample."""
+        c = self.encode(condition, scale.dtype)
+        if layer.hidden is not None:
+            c = layer.hidden(c)
+        both = ops.cast(layer.projection(c), scale.dtype)
+        gamma, beta = ops.split(both, 2, axis=-1)
+        if layer.gamma is not None:
+            gamma = gamma + ops.cast(layer.gamma, scale.dtype)
+        else:
+            gamma = gamma + 1.0
+        if layer.beta is not None:
+            beta = beta + ops.cast(layer.beta, scale.dtype)
+        return scale * gamma, offset * gamma + beta
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class Style(Nothing):
+    """Deviation and mean of another feature map: y = std(s) x + mean(s).
+
+    Args:
+        epsilon: inside the root of the style's variance.
+        unbiased: divide that variance by m - 1.
+    """
+
+    condition = "a feature map with the same channels"
+
+    def __init__(self, epsilon=1e-5, unbiased=False):
+        self.epsilon, self.unbiased = epsilon, unbiased
+
+    def build(self, layer, channels, condition_shape=None) -> None:
+        """No weights; the style must have the same channels."""
+        style = condition_shape[layer.axis]
+        if style != channels:
+            raise errors.received(
+                "The style must have as many channels as the input.",
+                channels=channels,
+                style_shape=condition_shape,
+            )
+
+    def fold(self, layer, scale, offset, condition=None):
+        """Multiply by the style's deviation, add its mean."""
+        style = ops.cast(condition, scale.dtype)
+        table = moments.measure(style, layer.axis)
+        variance = table.variance
+        if self.unbiased:
+            variance = moments.bessel(variance, table.positions)
+        deviation = ops.sqrt(variance + self.epsilon)
+        mean = table.pivot + table.mean
+        return scale * deviation, offset * deviation + mean
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class Generated(Nothing):
+    """gamma and beta of shape (N, C) come with the call: y = gamma x + beta."""
+
+    condition = "gamma and beta, both (N, C), or both in one (N, 2 C)"
+
+    def fold(self, layer, scale, offset, condition=None):
+        """Multiply by gamma, add beta."""
+        if not isinstance(condition, (list, tuple)):
+            condition = ops.split(condition, 2, axis=-1)
+        gamma, beta = (ops.cast(c, scale.dtype) for c in condition)
+        return scale * gamma, offset * gamma + beta
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class DenseStyle(Nothing):
+    """gamma and beta from a latent w by one dense map: y = (1 + W_g w) x + W_b w.
+
+    Args:
+        equalized_learning_rate: the kernel is stored as N(0, 1) and multiplied
+            by gain / sqrt(fan in) at every call; else it is initialized so.
+        gain: see above.
+    """
+
+    condition = "latents (N, D)"
+
+    def __init__(self, equalized_learning_rate=True, gain=1.0):
+        self.equalized_learning_rate = equalized_learning_rate
+        self.gain = gain
+
+    def build(self, layer, channels, condition_shape=None) -> None:
+        """The kernel (D, 2 C), first C for gamma, and the bias (2 C,)."""
+        fan_in = condition_shape[-1]
+        deviation = self.gain / fan_in**0.5
+        if self.equalized_learning_rate:
+            deviation = 1.0
+        layer.kernel = layer.add_weight(
+            shape=(fan_in, 2 * channels),
+            name="kernel",
+            initializer=keras.initializers.RandomNormal(stddev=deviation),
+            autocast=False,
+        )
+        layer.bias = layer.add_weight(
+            shape=(2 * channels,),
+            name="bias",
+            initializer="zeros",
+            autocast=False,
+        )
+
+    def fold(self, layer, scale, offset, condition=None):
+        """Multiply by 1 + gamma, add beta."""
+        w = ops.cast(condition, scale.dtype)
+        kernel = ops.cast(layer.kernel, scale.dtype)
+        if self.equalized_learning_rate:
+            kernel = kernel * (self.gain / kernel.shape[0] ** 0.5)
+        both = ops.matmul(w, kernel) + ops.cast(layer.bias, scale.dtype)
+        gamma, beta = ops.split(both, 2, axis=-1)
+        return scale * (1.0 + gamma), offset * (1.0 + gamma) + beta
+
+
+NAMES = {
+    "affine": Affine,
+    "none": Nothing,
+    "conditional": Conditional,
+    "style": Style,
+    "generated": Generated,
+    "dense": DenseStyle,
+}
+
+
+def get(identifier) -> Nothing:
+    """A recovery from a name, an object, a config, or None."""
+    return configuration.get(
+        "none" if identifier is None else identifier, Nothing, "recovery", NAMES
+    )

@@ -1,0 +1,38 @@
+"""Names of areas and operations, as users write them."""
+
+from keras_norm.core import areas
+from keras_norm.core import configuration
+from keras_norm.core import deviations
+from keras_norm.core import operations
+from keras_norm.core import positions
+from keras_norm.core import whitening
+
+AREAS = {
+    "batch": areas.Area,
+    "layer": lambda: areas.Area("each", "all"),
+    "instance": lambda: areas.Area("each", "each"),
+    "group": lambda: areas.Area("each", 32),
+    "position": positions.Position,
+}
+
+OPERATIONS = {
+    "standardize": operations.Standardize,
+    "center": operations.Center,
+    "scale": operations.Scale,
+    "scale_by_deviation": operations.ScaleByDeviation,
+    "newton": whitening.Newton,
+    "lp": deviations.LpDeviation,
+    "range": deviations.RangeDeviation,
+    "deviation": deviations.Deviation,
+}
+
+
+def area(identifier):
+    """An area from a name, an object or a config."""
+    return configuration.get(identifier, configuration.Part, "area", AREAS)
+
+
+def operation(identifier):
+    """An operation from a name, an object or a config."""
+    kind = operations.Operation
+    return configuration.get(identifier, kind, "operation", OPERATIONS)
