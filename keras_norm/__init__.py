@@ -4,12 +4,20 @@
 >>> layer = kn.layers.InstanceNormalization()
 """
 
+from keras_norm import areas
+from keras_norm import catalog
 from keras_norm import layers
-from keras_norm.core import areas
-from keras_norm.core import operations
-from keras_norm.core import recoveries
-from keras_norm.core import statistics
+from keras_norm import operations
+from keras_norm import recoveries
+from keras_norm import statistics
 
 __version__ = "0.1.0"
 
-__all__ = ["areas", "layers", "operations", "recoveries", "statistics"]
+__all__ = [
+    "areas",
+    "catalog",
+    "layers",
+    "operations",
+    "recoveries",
+    "statistics",
+]

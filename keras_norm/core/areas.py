@@ -14,6 +14,7 @@ from keras_norm.core import elementwise
 from keras_norm.core.distribution import replica_count
 from keras_norm.core.distribution import replica_sum
 from keras_norm.core.moments import TINY
+from keras_norm.core.moments import at_least_one
 
 ROWS = ("each", "all", "chunks", "parts", "gates")
 
@@ -149,6 +150,12 @@ class Averages:
         return self.weight
 
     @property
+    def single(self):
+        """True where each part is one entry."""
+        each = self.area.rows == "each" and self.width == 1
+        return each and not self.table.axes
+
+    @property
     def relative_pivot(self):
         """The pivot relative to the base, (N or 1, C)."""
         return self.table.pivot - widen(self.base, self.groups, self.c)
@@ -193,7 +200,7 @@ class Averages:
         if self.area.rows == "chunks":
             return self.area.size
         size = self.area.size
-        return ops.maximum((self.n + size - 1) // size, 1)
+        return at_least_one((self.n + size - 1) // size)
 
     def cut(self, t, fill=0.0):
         """(N, C) -> (parts, rows, groups, columns); short parts are filled."""
@@ -211,7 +218,7 @@ class Averages:
                 rows = -1
         return ops.reshape(t, (parts, rows, self.groups, self.width))
 
-    def _sum(self, t):
+    def total(self, t):
         """(N, C) -> compact (parts, groups)."""
         if self.area.rows == "gates":
             total = ops.matmul(ops.transpose(self.gates), t)
@@ -224,7 +231,7 @@ class Averages:
 
     def _weight(self):
         if self.count is not None:
-            return self._sum(self.count)
+            return self.total(self.count)
         if self.area.rows == "gates":
             total = ops.sum(self.gates, axis=0)
             return ops.expand_dims(total, -1) * self.width
@@ -239,7 +246,7 @@ class Averages:
             t = self.count * t
         else:
             t = ops.broadcast_to(t, (self.n, self.c))
-        total = self._sum(t)
+        total = self.total(t)
         if self.area.synchronized:
             total = replica_sum(total)
         return total / ops.maximum(self.weight, TINY)

@@ -48,6 +48,16 @@ def expectation(table, averages, t):
     return averages.mean(t)
 
 
+def number_seen(table, averages):
+    """How many entries of each part count, whatever their weight."""
+    if table.mask is None:
+        return averages.entries
+    seen = ops.cast(table.mask > 0, averages.dtype)
+    if table.axes:
+        seen = ops.sum(seen, axis=table.axes)
+    return averages.total(ops.broadcast_to(seen, ops.shape(averages.count)))
+
+
 def side_by_side(table, averages, t):
     """Entries of each part in (parts, groups, entries), and which count.
 
@@ -169,10 +179,9 @@ class LpDeviation(_ByDeviation):
 
     def _largest(self, table, averages, c):
         size = absolute(c)
-        entries = averages.entries
         factor = 1.0
         if self.gaussian_correction:
-            factor = extreme_of_gaussians(entries)
+            factor = extreme_of_gaussians(number_seen(table, averages))
         if self.top_k == 1:
             each = ops.max(size, axis=table.axes) if table.axes else size
             return factor * averages.maximum(each)
@@ -214,28 +223,47 @@ class RangeDeviation(_ByDeviation):
         mean, _ = Center().measure(table, averages, epsilon)
         c = about(table, averages, mean)
         values, valid = side_by_side(table, averages, c)
-        chunks = self.num_chunks
-        count = ops.shape(values)[-1] - 1
-        size = ops.maximum((count + chunks - 1) // chunks, 1)
-        # side_by_side has appended one entry already.
-        missing = size * chunks - count - 1
-        wide = (ops.shape(values)[0], averages.groups, chunks, -1)
-
-        def cut(t):
-            # Cut off the appended entry where the chunks come out even.
-            t = t[..., : count + ops.minimum(missing + 1, 1)]
-            t = ops.pad(t, ((0, 0), (0, 0), (0, ops.maximum(missing, 0))))
-            return ops.reshape(t, wide)
-
-        valid = cut(ops.cast(valid, c.dtype)) > 0
-        low, high = extremes(cut(values), valid)
-        used = ops.sum(ops.cast(ops.any(valid, -1), c.dtype), axis=-1)
+        low, high, used, n = self._chunks(values, valid, table.mask)
         spread = ops.sum(high - low, axis=-1) / ops.maximum(used, 1.0)
-        n = ops.maximum(ops.cast(size, c.dtype), 2.0)
-        fix = 1.0 / ops.sqrt(2.0 * ops.log(n))
+        fix = 1.0 / ops.sqrt(2.0 * ops.log(ops.maximum(n, 2.0)))
         if self.scale_fix == "code":
             fix = fix * 0.175 * (1 + math.sqrt(math.pi * math.log(4)))
         return mean, spread * fix + epsilon
+
+    def _chunks(self, values, valid, mask):
+        """Extremes of every chunk, chunks in use, entries of a chunk."""
+        if mask is not None:
+            return self._masked_chunks(values, valid)
+        chunks = self.num_chunks
+        count = ops.shape(values)[-1] - 1
+        size = moments.at_least_one((count + chunks - 1) // chunks)
+        parts, groups = ops.shape(values)[:2]
+
+        def cut(t):
+            # The last chunk is filled with entries that do not count.
+            fill = ops.zeros((parts, groups, size * chunks - count), t.dtype)
+            t = ops.concatenate([t[..., :count], fill], axis=-1)
+            return ops.reshape(t, (parts, groups, chunks, -1))
+
+        inside = cut(ops.cast(valid, values.dtype)) > 0
+        low, high = extremes(cut(values), inside)
+        some = ops.any(inside, axis=-1)
+        used = ops.sum(ops.cast(some, values.dtype), axis=-1)
+        return low, high, used, ops.cast(size, values.dtype)
+
+    def _masked_chunks(self, values, valid):
+        """The same over the entries that count, as if the rest were cut out."""
+        rank = ops.cumsum(ops.cast(valid, values.dtype), axis=-1) - 1.0
+        count = ops.sum(ops.cast(valid, values.dtype), axis=-1, keepdims=True)
+        size = ops.maximum(ops.ceil(count / self.num_chunks), 1.0)
+        chunk = ops.floor(rank / size)
+        pairs = []
+        for k in range(self.num_chunks):
+            inside = ops.logical_and(valid, ops.equal(chunk, float(k)))
+            pairs.append(extremes(values, inside))
+        low, high = (ops.stack(e, axis=-1) for e in zip(*pairs, strict=True))
+        used = ops.ceil(count / size)[..., 0]
+        return low, high, used, size[..., 0]
 
 
 KINDS = ("std", "mad", "range", "rsd", "lsd", "sqd", "wcd")
@@ -253,7 +281,7 @@ class Deviation(_ByDeviation):
     | rsd | sqrt(E[max(x - mean, 0)^2]) | mean |
     | lsd | sqrt(E[max(mean - x, 0)^2]) | mean |
     | sqd | mean of the upper (1 - alpha) tail - mean | alpha-quantile |
-    | wcd | max - mean | mean |
+    | wcd | max - mean | max |
 
     epsilon lies inside the root of std, rsd and lsd, outside of the others.
 
@@ -287,7 +315,7 @@ class Deviation(_ByDeviation):
         values, valid = side_by_side(table, averages, c)
         low, high = extremes(values, valid)
         if self.kind == "wcd":
-            return mean, high + epsilon
+            return mean + high, high + epsilon
         if self.kind == "range":
             return mean + (high + low) / 2, (high - low) / 2 + epsilon
         ordered, count = sorted_entries(values, valid)
@@ -299,12 +327,24 @@ class Deviation(_ByDeviation):
             distance = absolute(about(table, averages, mean + median))
             spread = expectation(table, averages, distance)
             return mean + median, spread + epsilon
-        # The smallest entry with at least alpha of the entries up to it. The
-        # small number keeps the rounding of alpha * count from moving it.
-        place = ops.ceil(self.alpha * count - 1e-4) - 1
-        quantile = entry_at(ordered, ops.maximum(place, 0.0))
+        place = self.alpha * ops.maximum(count - 1.0, 0.0)
+        low_place = ops.floor(place)
+        share = (place - low_place)[..., 0]
+        quantile = (1.0 - share) * entry_at(ordered, low_place)
+        # Where the place is exact there may be no entry above it.
+        above = ops.minimum(low_place + 1.0, ops.maximum(count - 1.0, 0.0))
+        quantile = quantile + share * entry_at(ordered, above)
         quantile = ops.where(count[..., 0] > 0, quantile, 0.0)
-        above = ops.relu(about(table, averages, mean + quantile))
-        # Mean of the tail by Rockafellar and Uryasev, exact for fractions too.
-        tail = expectation(table, averages, above) / (1 - self.alpha)
-        return mean + quantile, quantile + tail + epsilon
+        # The mean of the upper tail, by Rockafellar and Uryasev: exact also
+        # where the tail holds a fraction of an entry, for q any alpha-quantile.
+        cut = entry_at(ordered, self.tail_place(count))
+        cut = ops.where(count[..., 0] > 0, cut, 0.0)
+        beyond = ops.relu(about(table, averages, mean + cut))
+        tail = expectation(table, averages, beyond) / (1.0 - self.alpha)
+        return mean + quantile, cut + tail + epsilon
+
+    def tail_place(self, count):
+        """Index of the smallest entry with alpha of the entries up to it."""
+        # The small number keeps rounding of alpha * count from moving it.
+        place = ops.ceil(self.alpha * count - 1e-4) - 1.0
+        return ops.maximum(place, 0.0)

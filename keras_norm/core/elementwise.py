@@ -11,16 +11,29 @@ from keras_norm.core import moments
 
 def normalize(layer, x, training, mask, condition):
     """x normalized over `layer.area`, recovered by `layer.recovery`."""
+
+    def recover(scale, offset):
+        return layer.recovery.fold(layer, scale, offset, condition)
+
+    return normalize_over(layer, x, layer.axis, training, mask, recover)
+
+
+def normalize_over(layer, x, axis, training, mask, recover=None):
+    """x with channels at `axis` normalized by the layer's statistics.
+
+    `recover` turns (scale, offset) on the table into (scale, offset).
+    """
     if layer.measures(training):
-        table = moments.measure(x, layer.axis, mask, layer.operation.centred)
+        table = moments.measure(x, axis, mask, layer.operation.centred)
         scale, offset = layer.factors(table, training)
         data, view = table.data, table.view
     else:
-        view = moments.viewer(len(x.shape), layer.axis)
+        view = moments.viewer(len(x.shape), axis)
         if mask is not None:
             x = moments.without_padding(x, moments.aligned(mask, x))
         data, scale, offset = layer.inference_factors(x, view)
-    scale, offset = layer.recovery.fold(layer, scale, offset, condition)
+    if recover:
+        scale, offset = recover(scale, offset)
     return apply(data, view, scale, offset)
 
 
@@ -41,7 +54,7 @@ def factors(table, averages, selected, rate):
         selected: compact statistics; see `statistics.Selected`.
         rate: compact factor, None for 1.
     """
-    rate = ops.ones((1, 1), averages.dtype) if rate is None else rate
+    rate = ops.ones_like(selected.shift) if rate is None else rate
     scale = averages.spread(rate)
     if selected.shift is None:
         # Nothing is subtracted: the pivot comes back.
@@ -51,6 +64,10 @@ def factors(table, averages, selected, rate):
         # (base + shift) - pivot, a sum of two small numbers.
         offset = averages.relative_pivot * scale
         offset = offset - averages.spread(selected.shift * rate)
+        if averages.single:
+            # A part of one entry is its own mean: exactly 0, whatever the
+            # rounding of the two terms.
+            scale, offset = 0.0 * scale, 0.0 * offset
     if selected.correction is not None:
         r, d = (averages.spread(c) for c in selected.correction)
         scale, offset = scale * r, offset * r + d

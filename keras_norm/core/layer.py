@@ -10,6 +10,11 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import configuration
 
+# The options of gamma and beta, for layers that have neither.
+BETA = ("center", "beta_initializer", "beta_regularizer", "beta_constraint")
+GAMMA = ("scale", "gamma_initializer", "gamma_regularizer", "gamma_constraint")
+AFFINE = (*BETA, *GAMMA)
+
 
 def statistics_dtype(x) -> str:
     """Dtype in which statistics are computed: at least float32.

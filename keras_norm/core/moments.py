@@ -67,6 +67,11 @@ def size_of(x, axes) -> object:
     return total
 
 
+def at_least_one(size):
+    """max(size, 1) of a size that may be an int or a tensor."""
+    return max(size, 1) if isinstance(size, int) else ops.maximum(size, 1)
+
+
 @cached
 def _raw_moments(axes):
     @ops.custom_gradient

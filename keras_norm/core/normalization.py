@@ -171,24 +171,27 @@ class ComposedNormalization(NormalizationLayer):
         """Are the moments of the input needed?"""
         return self.statistics.measures(training)
 
+    def acting_epsilon(self, dtype):
+        """The epsilon of this call; where it is learned, a tensor."""
+        return self.epsilon
+
     def factors(self, table, training):
         """(scale, offset) on the table; mixtures of areas override this."""
         averages = self.area.over(table)
-        shift, spread = self.operation.measure(table, averages, self.epsilon)
+        epsilon = self.acting_epsilon(averages.dtype)
+        shift, spread = self.operation.measure(table, averages, epsilon)
         selected = self.statistics.select(self, shift, spread, averages)
-        rate = self.operation.rate(selected.spread, self.epsilon)
+        rate = self.operation.rate(selected.spread, epsilon)
         return elementwise.factors(table, averages, selected, rate)
 
     def inference_factors(self, x, view):
         """(data, scale, offset) from the state: x - mean is formed first."""
         shift, spread = self.statistics.state(self, x.dtype)
-        rate = self.operation.rate(spread, self.epsilon)
-        rate = ops.ones((1, 1), x.dtype) if rate is None else rate
-        scale = areas.widen(
-            rate, self.area.groups(self.channels), self.channels
-        )
+        rate = self.operation.rate(spread, self.acting_epsilon(x.dtype))
+        rate = ops.ones_like(shift) if rate is None else rate
+        groups = self.area.groups(self.channels)
+        scale = areas.widen(rate, groups, self.channels)
         if shift is not None:
-            groups = self.area.groups(self.channels)
             x = x - view(areas.widen(shift, groups, self.channels))
         return x, scale, ops.zeros_like(scale)
 

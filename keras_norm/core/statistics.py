@@ -143,13 +143,19 @@ class Renorm(MovingAverage):
         momentum: fraction kept of the statistics of inference.
         renorm_momentum: fraction kept of those of training.
         clipping: {"rmin": ..., "rmax": ..., "dmax": ...}, all optional.
+        unbiased: keep the unbiased variance.
         initializers: as for `MovingAverage`.
     """
 
     def __init__(
-        self, momentum=0.99, renorm_momentum=0.99, clipping=None, initializers=None
+        self,
+        momentum=0.99,
+        renorm_momentum=0.99,
+        clipping=None,
+        unbiased=False,
+        initializers=None,
     ):
-        super().__init__(momentum, False, initializers)
+        super().__init__(momentum, unbiased, initializers)
         self.renorm_momentum = check_momentum("renorm_momentum", renorm_momentum)
         self.clipping = self.check_clipping(clipping or {})
 
@@ -206,7 +212,8 @@ class Renorm(MovingAverage):
         if self.clipping.get("dmax") is not None:
             d = ops.clip(d, -self.clipping["dmax"], self.clipping["dmax"])
         seen = averages.merged_weight() > 0
-        mean = averages.base + shift
+        mean, variance = self.stored(layer, shift, spread, averages)
+        stddev = ops.sqrt(variance + epsilon)
         move(layer.renorm_mean, mean, seen, self.renorm_momentum)
         move(layer.renorm_stddev, stddev, seen, self.renorm_momentum)
         move(layer.moving_mean, mean, seen, self.momentum)

@@ -107,7 +107,11 @@ class BatchNormalization(ComposedNormalization):
         }
         if renorm:
             statistics = Renorm(
-                momentum, renorm_momentum, renorm_clipping, initializers
+                momentum,
+                renorm_momentum,
+                renorm_clipping,
+                unbiased_moving_variance,
+                initializers,
             )
         else:
             statistics = MovingAverage(

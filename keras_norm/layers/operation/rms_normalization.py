@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core.layer import GAMMA
 from keras_norm.core.layer import axes_of
 from keras_norm.core.layer import check_axes
 from keras_norm.core.normalization import ComposedNormalization
@@ -58,7 +59,7 @@ class RMSNormalization(ComposedNormalization):
       https://arxiv.org/abs/1910.07467
     """
 
-    fixed = ("scale", "gamma_initializer", "gamma_regularizer", "gamma_constraint")
+    fixed = GAMMA
 
     def __init__(
         self,

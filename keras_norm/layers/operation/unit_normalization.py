@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_norm.core.layer import AFFINE
 from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import axes_of
 from keras_norm.core.layer import check_axes
@@ -36,16 +37,7 @@ class UnitNormalization(NormalizationLayer):
     [0.6, 0.8]
     """
 
-    fixed = (
-        "epsilon",
-        "center",
-        "scale",
-        *(
-            f"{weight}_{option}"
-            for weight in ("beta", "gamma")
-            for option in ("initializer", "regularizer", "constraint")
-        ),
-    )
+    fixed = ("epsilon", *AFFINE)
 
     def __init__(self, axis=-1, **kwargs):
         super().__init__(axis=axis, **kwargs)

@@ -1,0 +1,122 @@
+"""Adaptive instance normalization: the style of another input.
+
+Huang & Belongie, 2017, https://arxiv.org/abs/1703.06868
+"""
+
+import keras
+from keras import ops
+
+from keras_norm import errors
+from keras_norm.core.areas import Area
+from keras_norm.core.layer import AFFINE
+from keras_norm.core.normalization import ComposedNormalization
+from keras_norm.core.operations import Standardize
+from keras_norm.core.recoveries import DenseStyle
+from keras_norm.core.recoveries import Generated
+from keras_norm.core.recoveries import Style
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class AdaptiveInstanceNormalization(ComposedNormalization):
+    """y = gamma(s) * (x - mean) / sqrt(variance + epsilon) + beta(s).
+
+    | variant | second input | gamma | beta |
+    |---|---|---|---|
+    | style | feature map s | sqrt(variance(s) + epsilon) | mean(s) |
+    | generated | gamma, beta, both (N, C) | gamma | beta |
+    | dense (StyleGAN) | latent w (N, D) | 1 + W_g w + b_g | W_b w + b_b |
+
+    Area: instance. Operation: standardize. Recovery: style, generated or
+    dense. Statistics: the input itself.
+
+    Args:
+        variant: "style", "generated" or "dense".
+        axis: channel axis of the input and of a style.
+        epsilon: added to the variances, inside the roots.
+        unbiased: divide the variances (of style too) by m - 1.
+        alpha: y <- alpha * y + (1 - alpha) * x.
+        equalized_learning_rate: "dense": the kernel is stored as N(0, 1) and
+            multiplied by gain / sqrt(D) at every call.
+        gain: see above.
+        **kwargs: `name`, `dtype`.
+
+    Call arguments:
+        inputs: tensor of rank at least 2, or a list with all inputs.
+        style: the second input (gamma, for "generated").
+        beta: the third input of "generated".
+        mask: weights aligned to the leading axes of the first input.
+
+    Raises:
+        ValueError: no second input; a style with other channels.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras_norm as kn
+    >>> x = np.random.rand(2, 8, 8, 3).astype("float32")
+    >>> style = np.random.rand(2, 5, 5, 3).astype("float32")
+    >>> layer = kn.layers.AdaptiveInstanceNormalization()
+    >>> tuple(layer(x, style).shape)
+    (2, 8, 8, 3)
+
+    Reference:
+
+    - Huang & Belongie, Arbitrary Style Transfer in Real-time with Adaptive
+      Instance Normalization, ICCV 2017, https://arxiv.org/abs/1703.06868
+    - Huang et al., Multimodal Unsupervised Image-to-Image Translation, ECCV
+      2018, https://arxiv.org/abs/1804.04732
+    - Karras et al., A Style-Based Generator Architecture for GANs, CVPR 2019,
+      https://arxiv.org/abs/1812.04948
+
+    Note: the widely used PyTorch port divides both variances by m - 1
+    (`unbiased=True`); the authors' Torch program only the style's, and adds no
+    epsilon to it. StyleGAN's epsilon is 1e-8.
+    """
+
+    fixed = AFFINE
+
+    def __init__(
+        self,
+        variant="style",
+        axis=-1,
+        epsilon=1e-5,
+        unbiased=False,
+        alpha=1.0,
+        equalized_learning_rate=True,
+        gain=1.0,
+        **kwargs,
+    ):
+        variants = {
+            "style": lambda: Style(epsilon, unbiased),
+            "generated": Generated,
+            "dense": lambda: DenseStyle(equalized_learning_rate, gain),
+        }
+        if variant not in variants:
+            raise errors.unknown_name("variant", variant, list(variants))
+        super().__init__(
+            area=Area("each", "each"),
+            operation=Standardize(unbiased),
+            recovery=variants[variant](),
+            axis=axis,
+            epsilon=epsilon,
+            **kwargs,
+        )
+        self.variant, self.unbiased, self.alpha = variant, unbiased, alpha
+        self.equalized_learning_rate = equalized_learning_rate
+        self.gain = gain
+
+    def build(self, inputs_shape, style_shape=None, beta_shape=None):
+        """Weights of the dense variant only."""
+        super().build(inputs_shape, style_shape)
+
+    def call(self, inputs, style=None, beta=None, training=None, mask=None):
+        """The second input by position, keyword, or in a list."""
+        if isinstance(inputs, (list, tuple)):
+            inputs, style = self.split_pair(inputs)
+            mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+        condition = style if beta is None else (style, beta)
+        y = self.normalize(inputs, training, mask, condition)
+        if self.alpha == 1.0:
+            return y
+        x = ops.cast(inputs, y.dtype)
+        return self.alpha * y + (1.0 - self.alpha) * x

@@ -1,0 +1,17 @@
+"""Recoveries: what is put back after normalizing."""
+
+from keras_norm.core.recoveries import Affine
+from keras_norm.core.recoveries import Conditional
+from keras_norm.core.recoveries import DenseStyle
+from keras_norm.core.recoveries import Generated
+from keras_norm.core.recoveries import Nothing
+from keras_norm.core.recoveries import Style
+
+__all__ = [
+    "Affine",
+    "Conditional",
+    "DenseStyle",
+    "Generated",
+    "Nothing",
+    "Style",
+]

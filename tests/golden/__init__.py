@@ -1,0 +1,1 @@
+"""Golden vectors: what the authors' own programs compute, and its consumer."""
