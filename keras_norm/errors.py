@@ -22,7 +22,9 @@ def unknown_name(argument: str, value: object, allowed: list) -> ValueError:
     """`argument` must be one of a list of names."""
     hint = _nearest(str(value), [str(a) for a in allowed])
     return received(
-        f"`{argument}` must be one of {allowed}.", hint.strip(), **{argument: value}
+        f"`{argument}` must be one of {allowed}.",
+        hint.strip(),
+        **{argument: value},
     )
 
 

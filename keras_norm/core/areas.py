@@ -45,7 +45,9 @@ class Area(configuration.Part):
 
     family = "table"
 
-    def __init__(self, rows="all", columns="each", size=None, synchronized=False):
+    def __init__(
+        self, rows="all", columns="each", size=None, synchronized=False
+    ):
         if rows not in ROWS:
             raise errors.unknown_name("rows", rows, list(ROWS))
         if not (columns in ("each", "all") or is_count(columns)):
@@ -136,7 +138,9 @@ class Averages:
         self.count = count
         base, weight = self._base(), self._weight()
         if area.synchronized and replica_count() > 1:
-            weight = ops.broadcast_to(weight, (ops.shape(weight)[0], self.groups))
+            weight = ops.broadcast_to(
+                weight, (ops.shape(weight)[0], self.groups)
+            )
             # One collective for both: their order must be the same everywhere.
             both = replica_sum(ops.concatenate([base, weight], axis=0))
             base, weight = both[:1] / replica_count(), both[1:]

@@ -148,7 +148,7 @@ class LpDeviation(_ByDeviation):
 
     @property
     def factor(self):
-        """c of the Gaussian correction for finite p."""
+        """C of the Gaussian correction for finite p."""
         if not self.gaussian_correction:
             return 1.0
         p = self.p

@@ -10,7 +10,7 @@ from keras_norm.core import moments
 
 
 def normalize(layer, x, training, mask, condition):
-    """x normalized over `layer.area`, recovered by `layer.recovery`."""
+    """X normalized over `layer.area`, recovered by `layer.recovery`."""
 
     def recover(scale, offset):
         return layer.recovery.fold(layer, scale, offset, condition)
@@ -19,7 +19,7 @@ def normalize(layer, x, training, mask, condition):
 
 
 def normalize_over(layer, x, axis, training, mask, recover=None):
-    """x with channels at `axis` normalized by the layer's statistics.
+    """X with channels at `axis` normalized by the layer's statistics.
 
     `recover` turns (scale, offset) on the table into (scale, offset).
     """

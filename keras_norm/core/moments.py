@@ -238,7 +238,9 @@ def _measure_masked(x, axis, axes, view, w, centred) -> Table:
         variance = average(ops.square(seen))
         mean = ops.zeros_like(variance)
     positions = size_of(x, axes)
-    return Table(d, pivot, count, mean, variance, view, axes, w, positions, centred)
+    return Table(
+        d, pivot, count, mean, variance, view, axes, w, positions, centred
+    )
 
 
 def bessel(variance, entries):

@@ -102,7 +102,7 @@ class ComposedNormalization(NormalizationLayer):
         self.recovery = recoveries.get(recovery)
 
     def __init_subclass__(cls, **kwargs):
-        """A subclass with its own constructor is a preset: parts are settled."""
+        """A subclass with its own constructor is a preset: parts are fixed."""
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
             cls.fixed = (*PARTS, *vars(cls).get("fixed", ()))
@@ -154,7 +154,7 @@ class ComposedNormalization(NormalizationLayer):
         return self.normalize(inputs, training, mask, condition)
 
     def normalize(self, inputs, training=None, mask=None, condition=None):
-        """x -> statistics -> one scale-and-shift -> recovery."""
+        """X -> statistics -> one scale-and-shift -> recovery."""
         if isinstance(inputs, (list, tuple)):
             inputs, condition = self.split_pair(inputs)
             mask = mask[0] if isinstance(mask, (list, tuple)) else mask
@@ -163,7 +163,9 @@ class ComposedNormalization(NormalizationLayer):
         x = self.widened(inputs)
         training = bool(training) and self.trainable
         # A matrix operation brings its own path, the others use the area's.
-        path = self.operation if self.operation.family == "matrix" else self.area
+        path = (
+            self.operation if self.operation.family == "matrix" else self.area
+        )
         y = path.normalize(self, x, training, mask, condition)
         return self.narrowed(self.recovery.apply(self, y, condition))
 

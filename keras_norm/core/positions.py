@@ -41,7 +41,11 @@ def _standardize(axes, epsilon, centred):
             inner = g - c * k
             if centred:
                 inner = inner - mean(g)
-            return r * inner, like(upstream * (c * r), gamma), like(upstream, beta)
+            return (
+                r * inner,
+                like(upstream * (c * r), gamma),
+                like(upstream, beta),
+            )
 
         return c * (r * gamma) + beta, grad
 
@@ -59,7 +63,7 @@ def like(t, factor):
 
 
 def standardized(d, gamma, beta, axes, epsilon, centred):
-    """gamma * (d - mean) / sqrt(variance + epsilon) + beta over `axes`.
+    """Gamma * (d - mean) / sqrt(variance + epsilon) + beta over `axes`.
 
     `d` must be near its mean (relative to a pivot): then PyTorch's native
     kernel is exact, and so is E[d^2] - E[d]^2. The native kernels of Keras are
@@ -69,7 +73,8 @@ def standardized(d, gamma, beta, axes, epsilon, centred):
     full = tuple(d.shape[a] for a in axes)
     trailing = axes == tuple(range(rank - len(axes), rank))
     own = all(len(t.shape) == rank for t in (gamma, beta)) and all(
-        tuple(t.shape) == (1,) * (rank - len(axes)) + full for t in (gamma, beta)
+        tuple(t.shape) == (1,) * (rank - len(axes)) + full
+        for t in (gamma, beta)
     )
     native = keras.backend.backend() == "torch" and trailing and own
     if not native:
@@ -103,7 +108,10 @@ def measure(x, axes, mask=None, centred=True):
         total = ops.maximum(entries, moments.TINY)
 
         def mean_of(t):
-            return ops.sum(ops.where(w > 0, w * t, 0.0), axes, keepdims=True) / total
+            return (
+                ops.sum(ops.where(w > 0, w * t, 0.0), axes, keepdims=True)
+                / total
+            )
 
     if not centred:
         zero = ops.zeros((1,) * len(x.shape), x.dtype)
@@ -157,10 +165,12 @@ class AxesAffine(recoveries.Nothing):
     def shape(self, inputs_shape):
         """Shape of gamma and beta."""
         rank = len(inputs_shape)
-        return tuple(inputs_shape[a] for a in sorted(a % rank for a in self.axes))
+        return tuple(
+            inputs_shape[a] for a in sorted(a % rank for a in self.axes)
+        )
 
     def factors(self, layer, x):
-        """gamma and beta, broadcasting against x."""
+        """Gamma and beta, broadcasting against x."""
         rank = len(x.shape)
         axes = [a % rank for a in self.axes]
         shape = [x.shape[i] if i in axes else 1 for i in range(rank)]
@@ -175,7 +185,7 @@ class AxesAffine(recoveries.Nothing):
 
 
 def factors_of(layer, x, axis, condition):
-    """gamma and beta of the layer's recovery, broadcasting against x."""
+    """Gamma and beta of the layer's recovery, broadcasting against x."""
     if isinstance(layer.recovery, AxesAffine):
         return layer.recovery.factors(layer, x)
     view = moments.viewer(len(x.shape), axis)

@@ -34,7 +34,7 @@ class Nothing(configuration.Part):
 
 @keras.saving.register_keras_serializable("keras_norm")
 class Affine(Nothing):
-    """y = gamma * x + beta, one pair per channel, as the layer's options say."""
+    """y = gamma * x + beta, one pair per channel, by the layer's options."""
 
     def build(self, layer, channels, condition_shape=None) -> None:
         """Create gamma and beta of shape (channels,)."""
@@ -112,7 +112,7 @@ class Conditional(Affine):
         return ops.cast(condition, dtype)
 
     def fold(self, layer, scale, offset, condition=None):
-        """gamma and beta per sample."""
+        """Gamma and beta per sample."""
         c = self.encode(condition, scale.dtype)
         if layer.hidden is not None:
             c = layer.hidden(c)
@@ -179,7 +179,7 @@ class Generated(Nothing):
 
 @keras.saving.register_keras_serializable("keras_norm")
 class DenseStyle(Nothing):
-    """gamma and beta from a latent w by one dense map: y = (1 + W_g w) x + W_b w.
+    """y = (1 + W_g w) x + W_b w from a latent w by one dense map.
 
     Args:
         equalized_learning_rate: the kernel is stored as N(0, 1) and multiplied

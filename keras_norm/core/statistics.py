@@ -14,8 +14,8 @@ from keras_norm.core import configuration
 from keras_norm.core.moments import bessel
 
 Weight = namedtuple("Weight", "name shape initializer dtype", defaults=(None,))
-# What normalizes: compact shift (relative to the area's base) and spread, and an
-# optional (factor, addend) on the normalized data (batch renormalization).
+# What normalizes: compact shift (relative to the area's base) and spread, and
+# an optional (factor, addend) on the normalized data (batch renormalization).
 Selected = namedtuple("Selected", "shift spread correction", defaults=(None,))
 
 
@@ -72,9 +72,7 @@ class MovingAverage(Batch):
 
     def weights(self, operation, shapes) -> list:
         """`moving_<name>` for shift and spread."""
-        initial = zip(
-            operation.names, shapes(), operation.initial, strict=True
-        )
+        initial = zip(operation.names, shapes(), operation.initial, strict=True)
         return [
             Weight(f"moving_{n}", shape, self.initializers.get(n, i))
             for n, shape, i in initial
@@ -125,7 +123,7 @@ def compact(variable, dtype):
 
 
 def move(variable, value, seen, keep) -> None:
-    """variable <- keep * variable + (1 - keep) * value, where seen."""
+    """Variable <- keep * variable + (1 - keep) * value, where seen."""
     value = ops.stop_gradient(value)
     old = compact(variable, value.dtype)
     new = ops.where(seen, old * keep + value * (1.0 - keep), old)
@@ -156,7 +154,9 @@ class Renorm(MovingAverage):
         initializers=None,
     ):
         super().__init__(momentum, unbiased, initializers)
-        self.renorm_momentum = check_momentum("renorm_momentum", renorm_momentum)
+        self.renorm_momentum = check_momentum(
+            "renorm_momentum", renorm_momentum
+        )
         self.clipping = self.check_clipping(clipping or {})
 
     @staticmethod

@@ -200,4 +200,3 @@ class Newton(operations.Operation):
                 y, *(view(t) for t in (scale, offset + 0.0 * scale))
             )
         return y + view(offset)
-

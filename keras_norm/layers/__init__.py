@@ -16,9 +16,7 @@ from keras_norm.layers.mixture.switchable_normalization import (
     SwitchableNormalization,
 )
 from keras_norm.layers.operation.evonorm import EvoNorm
-from keras_norm.layers.operation.filter_response_normalization import (
-    TLU,
-)
+from keras_norm.layers.operation.filter_response_normalization import TLU
 from keras_norm.layers.operation.filter_response_normalization import (
     FilterResponseNormalization,
 )

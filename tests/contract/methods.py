@@ -16,8 +16,7 @@ import numpy as np
 from keras_norm import areas
 from keras_norm import catalog
 from keras_norm import layers
-from keras_norm.core import deviations
-from keras_norm.core import whitening as matrices
+from keras_norm import operations
 
 CHANNELS = 8
 # One shape for each rank: few shapes keep eager JAX from compiling for ever.
@@ -309,6 +308,7 @@ def layer_normalization():
             {"rms_scaling": True},
             weights=("gamma",),
             centres=False,
+            mask="passes",
             oracle=(
                 "VarianceOnlyLayerNormalization",
                 {"epsilon": 1e-3, "scale": True},
@@ -815,7 +815,7 @@ def compositions():
             "group of L1",
             {
                 "area": areas.Area("each", 2),
-                "operation": deviations.LpDeviation(1),
+                "operation": operations.LpDeviation(1),
             },
             lone_channel=False,
             oracle=False,
@@ -824,7 +824,7 @@ def compositions():
             "instance median",
             {
                 "area": "instance",
-                "operation": deviations.Deviation("mad"),
+                "operation": operations.Deviation("mad"),
             },
             oracle=False,
             counts=False,
@@ -832,7 +832,6 @@ def compositions():
         row(
             "position",
             {"area": "position"},
-            mask="statistics",
             oracle=("LayerNormalization", {"epsilon": 1e-5}),
         ),
         row(
@@ -840,12 +839,12 @@ def compositions():
             {"area": "position", "operation": "scale", "recovery": "none"},
             weights=(),
             centres=False,
-            mask="statistics",
+            mask="passes",
             oracle=("PixelNormalization", {"epsilon": 1e-5}),
         ),
         row(
             "newton",
-            {"operation": matrices.Newton(4, 3)},
+            {"operation": operations.Newton(4, 3)},
             state=("moving_mean", "moving_matrix"),
             mixes=True,
             oracle=(

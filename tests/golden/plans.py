@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Callable
 
-import keras_norm as kn
 import numpy as np
+
+import keras_norm as kn
 
 
 def same(values):
@@ -69,8 +70,8 @@ class Plan:
         stored_axis: where the channels are, if not where the layout says.
         axes: the layer's `axis` for the arrays as stored; no other
             arrangement is then tested.
-        probes: {name: f(layer of axis and arguments, first input, axis)}
-            for arrays that the layer does not return.
+        probes: {name: f(plan, first input, axis)} for arrays that the layer
+            does not return.
         inference_state: inference is met with the state set to the row's.
     """
 
@@ -109,7 +110,7 @@ class Plan:
         if self.make:
             return self.make(axis, **keywords)
         cls = getattr(kn.layers, self.layer)
-        return cls(axis=axis, **self.arguments, **keywords)
+        return cls(axis=axis, **{**self.arguments, **keywords})
 
     def arrangements(self, row):
         """{name: (where the channels go, the layer's `axis`)}."""

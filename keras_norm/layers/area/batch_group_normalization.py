@@ -156,4 +156,3 @@ class BatchGroupNormalization(ComposedNormalization):
         one = ops.ones((1, x.shape[self.axis]), x.dtype)
         gamma, beta = self.recovery.fold(self, one, 0.0 * one)
         return self.narrowed(y * view(gamma) + view(beta))
-

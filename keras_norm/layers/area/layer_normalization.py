@@ -80,7 +80,9 @@ class LayerNormalization(ComposedNormalization):
         **kwargs,
     ):
         axes = check_axes("axis", axis)
-        params = axes if param_axis is None else check_axes("param_axis", param_axis)
+        params = (
+            axes if param_axis is None else check_axes("param_axis", param_axis)
+        )
         super().__init__(
             area=Position(axes),
             operation=ScaleByDeviation() if rms_scaling else Standardize(),

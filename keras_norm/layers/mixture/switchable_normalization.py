@@ -85,8 +85,7 @@ class SwitchableNormalization(ComposedNormalization):
         names = tuple(normalizers)
         if not names or set(names) - set(AREAS) or len(set(names)) < len(names):
             raise errors.received(
-                "`normalizers` must be distinct names out of "
-                f"{list(AREAS)}.",
+                f"`normalizers` must be distinct names out of {list(AREAS)}.",
                 normalizers=normalizers,
             )
         keeps = "batch" in names

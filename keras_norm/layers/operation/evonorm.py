@@ -11,8 +11,8 @@ from keras_norm.core import moments
 from keras_norm.core.areas import Area
 from keras_norm.core.deviations import absolute
 from keras_norm.core.normalization import ComposedNormalization
-from keras_norm.core.operations import ScaleByDeviation
 from keras_norm.core.operations import Scale
+from keras_norm.core.operations import ScaleByDeviation
 from keras_norm.core.statistics import MovingAverage
 from keras_norm.layers.area.group_normalization import group_columns
 
@@ -110,7 +110,7 @@ class EvoNorm(ComposedNormalization):
         super().build_state(channels)
 
     def normalize(self, inputs, training=None, mask=None, condition=None):
-        """x times a rate, the rate from x itself."""
+        """X times a rate, the rate from x itself."""
         x = self.widened(inputs)
         training = bool(training) and self.trainable
         view = moments.viewer(len(x.shape), self.axis)

@@ -49,7 +49,9 @@ class UnitNormalization(NormalizationLayer):
 
     def build(self, inputs_shape):
         """Check the axes."""
-        axes_of("axis", check_axes("axis", self.axis), inputs_shape, static=False)
+        axes_of(
+            "axis", check_axes("axis", self.axis), inputs_shape, static=False
+        )
         self.built = True
 
     def call(self, inputs):

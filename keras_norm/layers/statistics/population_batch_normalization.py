@@ -12,8 +12,7 @@ from keras_norm.core.statistics import Population
 
 @keras.saving.register_keras_serializable("keras_norm")
 class PopulationBatchNormalization(ComposedNormalization):
-    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, mean and
-    variance a mixture of batch and state.
+    """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, mixed moments.
 
     used = w * batch + (1 - w) * state, the state without gradient; then state
     <- momentum * state + (1 - momentum) * batch.

@@ -1,8 +1,9 @@
 """Areas: batch, layer, instance, group, position, batch group."""
 
 import keras
-import keras_norm as kn
 import numpy as np
+
+import keras_norm as kn
 from golden.plans import Plan
 
 MOVING = {

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+
 from golden.adapters.area import momentum
 from golden.adapters.area import moving
 from golden.adapters.area import several_axes

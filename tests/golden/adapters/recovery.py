@@ -1,6 +1,7 @@
 """Recoveries: conditional batch, adaptive instance normalization."""
 
 import numpy as np
+
 from golden.adapters.area import MOVING
 from golden.adapters.area import moving
 from golden.plans import Link
@@ -25,6 +26,10 @@ def conditional_batch(row):
             "projection", part, np.transpose, np.transpose
         )
     arguments = {"epsilon": row.epsilon, **moving(row)}
+    for name, role in row.parameters.items():
+        if role.startswith("embedding"):
+            arguments["num_classes"] = row.shapes[name][0]
+            links[role] = Link("projection", half[role.split()[-1]])
     # Without a bias the gain still starts from 1: gamma stays there.
     return Plan(arguments, links, affine=False)
 

@@ -1,6 +1,7 @@
 """Whitening: iterative normalization."""
 
 import numpy as np
+
 from golden.adapters.area import momentum
 from golden.plans import Link
 from golden.plans import Plan

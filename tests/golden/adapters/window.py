@@ -1,6 +1,7 @@
 """Windows: local contrast, local response, divisive, local context."""
 
 import numpy as np
+
 from golden.plans import Link
 from golden.plans import Plan
 

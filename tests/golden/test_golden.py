@@ -1,0 +1,86 @@
+"""Every layer against what the authors' own programs compute.
+
+Driven by the fields of the manifest: a further vector of a known method, in
+this folder or in the one that KERAS_NORM_GOLDEN names, needs no new code.
+"""
+
+import numpy as np
+import pytest
+
+from golden import rows
+from golden.adapters import ADAPTERS
+from golden.adapters import CONTAINED
+from golden.adapters import resolve
+from golden.comparison import Comparison
+from keras_norm import catalog
+
+ROWS = rows.read_all()
+LAYERS = ("single", "sequence")
+
+
+def cases(adapters, implemented):
+    """(row, its plan, an arrangement) for all rows that can be run."""
+    found = []
+    for row in ROWS:
+        if row.kind not in LAYERS or row.method not in adapters:
+            continue
+        if implemented(row):
+            plan = adapters[row.method](row).complete(row)
+            if resolve(plan.layer) is None:
+                continue
+            found += [
+                pytest.param(row, plan, a, id=f"{row}-{a}")
+                for a in plan.arrangements(row)
+            ]
+    return found
+
+
+@pytest.mark.parametrize(
+    "row, plan, arrangement",
+    cases(ADAPTERS, lambda row: resolve(row.method) is not None),
+)
+def test_method(row, plan, arrangement):
+    assert not Comparison(row, plan, arrangement).run().failures()
+
+
+@pytest.mark.parametrize(
+    "row, plan, arrangement", cases(CONTAINED, lambda row: True)
+)
+def test_method_inside_another_layer(row, plan, arrangement):
+    assert not Comparison(row, plan, arrangement).run().failures()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("folder", rows.folders(), ids=lambda f: f.name)
+def test_files_are_what_the_manifest_says(folder):
+    manifest = rows.read(folder)
+    names = sorted(row.name for row in manifest)
+    assert names == sorted(path.stem for path in folder.glob("*.npz"))
+    for row in manifest:
+        shapes = {n: list(np.shape(a)) for n, a in row.arrays.items()}
+        assert shapes == row.shapes, row
+        named = {*row.parameters, *row.state, *row.inputs, *row.compare}
+        assert named <= set(shapes), row
+
+
+@pytest.mark.once
+def test_every_row_is_implemented_or_planned():
+    public = {n for m in catalog.METHODS for n in m.public_names}
+    for row in ROWS:
+        name = row.method if "." in row.method else f"layers.{row.method}"
+        assert name in public, f"{row}: the catalog has no {name}"
+        if resolve(row.method) is not None:
+            assert row.kind in LAYERS, f"{row}: nothing checks a {row.kind}"
+            assert row.method in ADAPTERS, f"{row}: {name} has no adapter"
+
+
+def test_planned_methods_are_reported(record_property):
+    waiting = [row for row in ROWS if resolve(row.method) is None]
+    if waiting:
+        methods = sorted({row.method for row in waiting})
+        text = (
+            f"{len(waiting)} of {len(ROWS)} golden vectors wait for methods "
+            "that are planned"
+        )
+        record_property("summary", f"{text}: {', '.join(methods)}")
+        pytest.skip(text)

@@ -1,0 +1,106 @@
+"""Gradients against central differences of the formulas in float64.
+
+Along random directions through all inputs and all weights at once, so that
+every entry of every gradient takes part.
+"""
+
+import numpy as np
+import pytest
+from contract.methods import METHODS
+from contract.methods import values
+from contract.shifted import shifted_inputs
+from contract.shifted import shifted_layer
+from contract.tolerances import computed
+from gradients import gradients
+from oracle_comparison.formulas import differentiable
+from oracle_comparison.formulas import seen_in
+from oracle_comparison.formulas import some_mask
+
+COMPARED = [m for m in METHODS if m.reference()]
+MASKED = [m for m in COMPARED if m.mask_behaviour == "statistics"]
+STEP = 1e-5
+DIRECTIONS = 3
+
+
+def check(method, layer, inputs, training, mask=None):
+    """The derivatives along a few directions."""
+    rng = np.random.default_rng(5)
+    weights, state = values(layer)
+    function = differentiable(method, inputs, weights, state, training, mask)
+    upstream = [
+        rng.normal(size=y.shape) for y in function(inputs, weights)
+    ]
+    if mask is not None:
+        # What a loss that respects the mask sends back.
+        upstream = [np.where(seen_in(u, mask), u, 0.0) for u in upstream]
+    found = gradients(
+        layer,
+        [method.given(inputs)],
+        upstream if method.outputs > 1 else upstream[0],
+        training=training,
+        mask=mask,
+    )
+    of_inputs = found.inputs[0] if method.conditions else found.inputs
+    of_weights = dict(
+        zip(weights, found.weights.values(), strict=True)
+    )
+    for gradient in (*filter(is_array, of_inputs), *of_weights.values()):
+        assert np.all(np.isfinite(gradient))
+    for _ in range(DIRECTIONS):
+        along_inputs = [
+            None if g is None else rng.normal(size=g.shape) for g in of_inputs
+        ]
+        along_weights = {
+            n: rng.normal(size=g.shape) for n, g in of_weights.items()
+        }
+
+        def total(step, a=along_inputs, b=along_weights):
+            moved = function(
+                [
+                    x if v is None else x + step * v
+                    for x, v in zip(inputs, a, strict=True)
+                ],
+                {n: w + step * b[n] for n, w in weights.items()},
+            )
+            return sum(
+                np.sum(np.where(u == 0, 0.0, u * y))
+                for u, y in zip(upstream, moved, strict=True)
+            )
+
+        expected = (total(STEP) - total(-STEP)) / (2 * STEP)
+        terms = [
+            (g * v).ravel()
+            for g, v in (
+                *zip(of_inputs, along_inputs, strict=True),
+                *((of_weights[n], along_weights[n]) for n in of_weights),
+            )
+            if g is not None
+        ]
+        terms = np.concatenate(terms) if terms else np.zeros(1)
+        # As if the errors of all terms added up.
+        tolerance = computed(inputs[0].size, np.sum(np.abs(terms)))
+        assert abs(np.sum(terms) - expected) <= tolerance
+
+
+def is_array(gradient):
+    return gradient is not None
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("method", COMPARED, ids=str)
+def test_gradient(method, training):
+    check(method, method.built(), method.inputs(), training)
+
+
+@pytest.mark.parametrize("method", MASKED, ids=str)
+def test_gradient_under_a_mask(method):
+    inputs = method.inputs()
+    rank = min(3, method.rank - 1)
+    mask = some_mask(inputs[0].shape, rank)
+    check(method, method.built(), inputs, True, mask)
+
+
+@pytest.mark.parametrize("method", COMPARED, ids=str)
+def test_gradient_far_from_zero(method):
+    inputs = shifted_inputs(method, 1e4)
+    check(method, shifted_layer(method, 1e4), inputs, True)
