@@ -57,10 +57,18 @@ class _Summary:
             report.longrepr[2].removeprefix("Skipped: ")
             for report in stats.get("skipped", [])
         )
+        notes = [
+            value
+            for reports in stats.values()
+            for report in reports
+            for name, value in getattr(report, "user_properties", [])
+            if name == "summary"
+        ]
         summary = {
             "counts": {name: len(stats.get(name, [])) for name in _OUTCOMES},
             "deselected": dict(+self.deselected),
             "skip_reasons": dict(reasons),
+            "notes": list(dict.fromkeys(notes)),
         }
         path = self.config.getoption("--summary-json")
         path.write_text(json.dumps(summary))

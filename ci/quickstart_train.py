@@ -112,8 +112,10 @@ def train(name, x, y, x_validation, y_validation):
     """Trains one network and returns its history, step time and model."""
     keras.utils.set_random_seed(SEED)
     model = network(NORMALIZATIONS[name])
+    steps = EPOCHS * -(-len(x) // BATCH_SIZE)
+    rate = keras.optimizers.schedules.CosineDecay(0.05, steps)
     model.compile(
-        optimizer=keras.optimizers.SGD(learning_rate=0.05, momentum=0.9),
+        optimizer=keras.optimizers.SGD(rate, momentum=0.9),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )

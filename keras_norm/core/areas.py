@@ -255,6 +255,29 @@ class Averages:
             total = replica_sum(total)
         return total / ops.maximum(self.weight, TINY)
 
+    def variance(self, relative, mean):
+        """Biased variance of the parts: never from raw second moments.
+
+        Args:
+            relative: means of the instances relative to the base, (N, C).
+            mean: those of the parts, compact.
+        """
+        if self.area.rows != "gates":
+            deviation = relative - self.spread(mean)
+            return self.mean(self.table.variance + ops.square(deviation))
+        # A sample has one deviation from every part: (N, parts, C).
+        parts = ops.expand_dims(widen(mean, self.groups, self.c), 0)
+        deviation = ops.expand_dims(relative, 1) - parts
+        within = ops.expand_dims(self.table.variance, 1)
+        t = ops.expand_dims(self.gates, -1) * (within + ops.square(deviation))
+        if self.count is not None:
+            t = t * ops.expand_dims(self.count, 1)
+        total = ops.sum(t, axis=0)
+        total = self._grouped(total) if self.width > 1 else total
+        if self.area.synchronized:
+            total = replica_sum(total)
+        return total / ops.maximum(self.weight, TINY)
+
     def maximum(self, t):
         """Largest entry of an (N, C) table of what is not negative."""
         if self.area.rows == "gates":

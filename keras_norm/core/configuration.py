@@ -124,12 +124,12 @@ class Part:
         return f"{type(self).__name__}({', '.join(listed)})"
 
 
-def get(identifier, kind: type, argument: str, names: dict):
+def get(identifier, kind: type | tuple, argument: str, names: dict):
     """A part from an object, a name, a class or a config.
 
     Args:
         identifier: what the user gave.
-        kind: class of part that is wanted.
+        kind: class or classes of part that are wanted.
         argument: name of the user's argument, for the message.
         names: name -> function that makes the part.
     """

@@ -126,9 +126,13 @@ def pivot_of(x, axes, keepdims=False):
         for a in axes:
             i = ops.shape(x)[a] * quarter // 4
             index[a] = slice(i, i + 1)
+        one = x[tuple(index)]
+        if some:
+            return one if keepdims else ops.squeeze(one, axes)
         # A sum, so that no entry at all gives 0.
-        return ops.sum(x[tuple(index)], axis=axes, keepdims=keepdims)
+        return ops.sum(one, axis=axes, keepdims=keepdims)
 
+    some = all(isinstance(x.shape[a], int) and x.shape[a] for a in axes)
     x = ops.stop_gradient(x)
     a, b, c = entry(1), entry(2), entry(3)
     return ops.maximum(ops.minimum(a, b), ops.minimum(ops.maximum(a, b), c))

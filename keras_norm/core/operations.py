@@ -44,8 +44,7 @@ def mean_and_variance(table, averages):
     """Mean relative to the base and biased variance of every part."""
     relative = averages.relative_pivot + table.mean
     mean = averages.mean(relative)
-    deviation = relative - averages.spread(mean)
-    return mean, averages.mean(table.variance + ops.square(deviation))
+    return mean, averages.variance(relative, mean)
 
 
 @keras.saving.register_keras_serializable("keras_norm")

@@ -62,27 +62,29 @@ def like(t, factor):
     return ops.sum(t, axis=axes, keepdims=True) if axes else t
 
 
-def standardized(d, gamma, beta, axes, epsilon, centred):
-    """Gamma * (d - mean) / sqrt(variance + epsilon) + beta over `axes`.
+def standardized(x, gamma, beta, axes, epsilon, centred):
+    """gamma * (x - mean) / sqrt(variance + epsilon) + beta over `axes`.
 
-    `d` must be near its mean (relative to a pivot): then PyTorch's native
-    kernel is exact, and so is E[d^2] - E[d]^2. The native kernels of Keras are
-    asked for trailing axes only; they are wrong for others.
+    PyTorch's native kernels are asked for trailing axes only; Keras' wrappers
+    are wrong for others. They sum deviations from a running mean: exact once
+    the data are relative to any one of their entries, since none is further
+    than sqrt(size) deviations from the mean. E[d^2] - E[d]^2 loses the square
+    of that and takes the median of three.
     """
-    rank = len(d.shape)
-    full = tuple(d.shape[a] for a in axes)
-    trailing = axes == tuple(range(rank - len(axes), rank))
-    own = all(len(t.shape) == rank for t in (gamma, beta)) and all(
-        tuple(t.shape) == (1,) * (rank - len(axes)) + full
-        for t in (gamma, beta)
-    )
-    native = keras.backend.backend() == "torch" and trailing and own
-    if not native:
+    rank = len(x.shape)
+    full = tuple(x.shape[a] for a in axes)
+    lead = rank - len(axes)
+    own = all(tuple(t.shape) == (1,) * lead + full for t in (gamma, beta))
+    trailing = axes == tuple(range(lead, rank))
+    if keras.backend.backend() != "torch" or not (trailing and own):
+        d = x - moments.pivot_of(x, axes, keepdims=True) if centred else x
         return _standardize(axes, epsilon, centred)(d, gamma, beta)
     gamma, beta = ops.reshape(gamma, full), ops.reshape(beta, full)
-    if centred:
-        return ops.layer_normalization(d, gamma, beta, list(axes), epsilon)
-    return ops.rms_normalization(d, gamma, list(axes), epsilon) + beta
+    if not centred:
+        return ops.rms_normalization(x, gamma, list(axes), epsilon) + beta
+    first = x[(Ellipsis, *(slice(0, 1) for _ in axes))]
+    d = x - ops.stop_gradient(first)
+    return ops.layer_normalization(d, gamma, beta, list(axes), epsilon)
 
 
 def measure(x, axes, mask=None, centred=True):
@@ -137,8 +139,7 @@ def normalize(x, axes, operation, epsilon, mask, gamma, beta):
             x, mask = moments.without_padding(x, w), None
     plain = plain and mask is None
     if plain and isinstance(operation, operations.Standardize):
-        d = x - moments.pivot_of(x, axes, keepdims=True)
-        return standardized(d, gamma, beta, axes, epsilon, True)
+        return standardized(x, gamma, beta, axes, epsilon, True)
     if plain and isinstance(operation, operations.Scale):
         return standardized(x, gamma, beta, axes, epsilon, False)
     d, mean, variance, entries, pivot = measure(

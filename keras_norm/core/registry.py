@@ -6,6 +6,7 @@ from keras_norm.core import deviations
 from keras_norm.core import operations
 from keras_norm.core import positions
 from keras_norm.core import whitening
+from keras_norm.core import windows
 
 AREAS = {
     "batch": areas.Area,
@@ -29,7 +30,8 @@ OPERATIONS = {
 
 def area(identifier):
     """An area from a name, an object or a config."""
-    return configuration.get(identifier, configuration.Part, "area", AREAS)
+    kinds = (areas.Area, positions.Position, windows.Window)
+    return configuration.get(identifier, kinds, "area", AREAS)
 
 
 def operation(identifier):

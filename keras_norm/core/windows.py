@@ -258,22 +258,27 @@ class Field:
         """Mean of `t` over the window at each place."""
         return self._sum(self.weighted(t)) * self.factor
 
-    def average(self, t, axes=None):
-        """Mean of `t` over all places (and channels)."""
-        axes = self.axes if axes is None else axes
+    def average(self, t):
+        """Mean of `t` over all places of each sample (and its channels)."""
         if self.weights is None:
-            return ops.mean(t, axis=axes, keepdims=True)
-        seen = ops.mean(self.weights, axis=axes, keepdims=True)
-        mean = ops.mean(self.weighted(t), axis=axes, keepdims=True)
+            return ops.mean(t, axis=self.axes, keepdims=True)
+        seen = ops.mean(self.weights, axis=self.axes, keepdims=True)
+        mean = ops.mean(self.weighted(t), axis=self.axes, keepdims=True)
         return mean / ops.maximum(seen, moments.TINY)
 
-    def centred(self, x):
-        """X minus the mean of its window, without forming that of large x."""
+    def overall(self, t):
+        """Mean of x-shaped `t` over everything, 0 where there is nothing."""
+        entries = ops.sum(self.weighted(ops.ones_like(t)))
+        return ops.sum(self.weighted(t)) / ops.maximum(entries, moments.TINY)
+
+    def pivot(self, x):
+        """A value near each sample's (or its channels') mean, no gradient."""
         if self.weights is None:
-            pivot = moments.pivot_of(x, self.axes, keepdims=True)
-        else:
-            pivot = ops.stop_gradient(self.average(x))
-        d = x - pivot
+            return moments.pivot_of(x, self.axes, keepdims=True)
+        return ops.stop_gradient(self.average(x))
+
+    def centred(self, d, pivot):
+        """x minus the mean of its window, from d = x - pivot."""
         v = d - self.mean(d)
         if self.renormalize:
             return v
@@ -304,7 +309,7 @@ def merged_whole(parts, axes):
     return count, overall, ops.sum(squares, axis=axes, keepdims=True)
 
 
-def _parts(d, w, axis):
+def parts_of(d, w, axis):
     """Weight, mean and squares of the channels of a group at each position.
 
     d: (..., groups, channels of a group, ...), groups at `axis`; w: weights of
@@ -338,7 +343,7 @@ def _window_moments(spans, axis):
 
     @ops.custom_gradient
     def window_moments(d, w):
-        count, mean, squares = merged_windows(_parts(d, w, axis), spans)
+        count, mean, squares = merged_windows(parts_of(d, w, axis), spans)
         rate = 1.0 / ops.maximum(count, moments.TINY)
 
         def grad(*args, upstream=None):
@@ -443,7 +448,7 @@ class Window(configuration.Part):
         d, pivot, seen, w = self.grouped(x, axis, spans, w)
         mean, variance = (
             ops.expand_dims(t, axis + 1)
-            for t in self.moments(seen, w, axis, spans, operation)
+            for t in self.measure(seen, w, axis, spans, operation)
         )
         if not operation.centred:
             variance = variance + ops.square(pivot + mean)
@@ -485,7 +490,7 @@ class Window(configuration.Part):
         d = x - pivot
         return d, pivot, ops.where(w > 0, d, 0.0), w
 
-    def moments(self, d, w, axis, spans, operation):
+    def measure(self, d, w, axis, spans, operation):
         """Mean and variance of every window and group, groups at `axis`."""
         mean, variance = _window_moments(spans, axis)(d, w)
         if getattr(operation, "unbiased", False):

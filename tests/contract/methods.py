@@ -195,7 +195,10 @@ def scramble(layer, seed=0):
     for variable in layer.weights:
         old = keras.ops.convert_to_numpy(variable)
         noise = rng.normal(size=old.shape)
-        if variable.trainable:
+        if len(old.shape) == 2 and variable.trainable:
+            # Kernels: their initializers may be random.
+            new = 0.3 * noise + np.eye(*old.shape)
+        elif variable.trainable:
             new = old + 0.2 * noise
         elif variable.name == "step":
             new = old + 2

@@ -29,7 +29,7 @@ MOMENTUM = 0.9
 BACKEND = keras.backend.backend()
 
 FAST = settings(
-    max_examples=60,
+    max_examples=50,
     derandomize=True,
     deadline=None,
     database=None,

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from gradients import build
 from gradients import gradients
+from gradients import inference
+from gradients import weight_name
 
 from golden.tolerance import error
 from golden.tolerance import tolerance
@@ -40,21 +42,19 @@ class Comparison:
         """All training calls, then inference on the last input."""
         row = self.row
         build(self.layer, self._inputs(row.inputs[: len(row.steps[0][1])]))
-        self._set(
-            {n: row.parameters[n] for n in row.parameters}
-            | {n: state_role(r) for n, r in row.state.items() if "state0_" in n}
-        )
+        self._set({**row.parameters, **self._state("state0_")})
         for suffix, names in row.steps:
             self._train(suffix, names)
         if self.plan.inference_state:
-            self._set(
-                {n: state_role(r) for n, r in row.state.items() if "state_" in n}
-            )
+            self._set(self._state("state_"))
         # A program without statistics of its own uses the batch's always.
         stateless = not row.state and bool(self.layer.non_trainable_weights)
         if "y_eval" in self.compared:
-            outputs = self.layer(*self._inputs(names), training=stateless)
-            self.found["y_eval"] = self._first(outputs)
+            outputs = inference(
+                self.layer, self._inputs(names), stateless, dtype=self.dtype
+            )
+            several = isinstance(outputs, list | tuple)
+            self.found["y_eval"] = outputs[0] if several else outputs
         for name, probe in self.plan.probes.items():
             if name in self.compared:
                 x = self._inputs(names)[0]
@@ -98,17 +98,18 @@ class Comparison:
             self.dtype,
         )
 
-    # The parts of a run ---------------------------------------------------------
+    # The parts of a run -------------------------------------------------------
+
+    def _state(self, prefix):
+        """{array: role} of the state before or after."""
+        state = self.row.state.items()
+        return {n: state_role(r) for n, r in state if n.startswith(prefix)}
 
     def _inputs(self, names):
         arrays = [self.expected[name] for name in names]
         return [
             a.astype(self.dtype) if a.dtype.kind == "f" else a for a in arrays
         ]
-
-    def _first(self, outputs):
-        several = isinstance(outputs, list | tuple)
-        return keras.ops.convert_to_numpy(outputs[0] if several else outputs)
 
     def _link(self, name, role):
         if role not in self.plan.links:
@@ -120,7 +121,7 @@ class Comparison:
 
     def _values(self):
         return {
-            w.name: np.array(keras.ops.convert_to_numpy(w.value))
+            weight_name(self.layer, w): np.array(keras.ops.convert_to_numpy(w))
             for w in self.layer.weights
         }
 
@@ -130,7 +131,7 @@ class Comparison:
         for name, role in roles.items():
             self._link(name, role).write(values, self.expected[name])
         for weight in self.layer.weights:
-            weight.assign(values[weight.name])
+            weight.assign(values[weight_name(self.layer, weight)])
 
     def _train(self, suffix, names):
         """One training call: outputs, gradients, state."""

@@ -10,6 +10,7 @@ import pytest
 from golden import rows
 from golden.adapters import ADAPTERS
 from golden.adapters import CONTAINED
+from golden.adapters import public_name
 from golden.adapters import resolve
 from golden.comparison import Comparison
 from keras_norm import catalog
@@ -67,7 +68,7 @@ def test_files_are_what_the_manifest_says(folder):
 def test_every_row_is_implemented_or_planned():
     public = {n for m in catalog.METHODS for n in m.public_names}
     for row in ROWS:
-        name = row.method if "." in row.method else f"layers.{row.method}"
+        name = public_name(row.method)
         assert name in public, f"{row}: the catalog has no {name}"
         if resolve(row.method) is not None:
             assert row.kind in LAYERS, f"{row}: nothing checks a {row.kind}"

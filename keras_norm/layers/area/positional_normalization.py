@@ -9,6 +9,8 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import moments
 from keras_norm.core import positions
+from keras_norm.core.layer import AFFINE
+from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.operations import Standardize
@@ -122,7 +124,7 @@ class PositionalNormalization(ComposedNormalization):
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class MomentShortcut(keras.layers.Layer):
+class MomentShortcut(NormalizationLayer):
     """y = x * deviation + mean: moments of an early layer put back later.
 
     Area: position. Recovery: the moments that a `PositionalNormalization` with
@@ -152,10 +154,10 @@ class MomentShortcut(keras.layers.Layer):
       https://arxiv.org/abs/1907.04312
     """
 
+    fixed = ("axis", "epsilon", *AFFINE)
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.supports_masking = True
-        self.autocast = False
 
     def build(self, inputs_shape, mean_shape=None, deviation_shape=None):
         """Nothing to create."""
@@ -167,19 +169,12 @@ class MomentShortcut(keras.layers.Layer):
             inputs, mean, deviation = inputs
         if mean is None or deviation is None:
             raise ValueError(
-                "MomentShortcut needs `mean` and `deviation`. Received: "
-                f"mean={mean}, deviation={deviation}. Call it as "
+                "`mean` and `deviation` are needed besides the input. Received:"
+                f" mean={mean}, deviation={deviation}. Call it as "
                 "layer([x, mean, deviation])."
             )
-        x, mean, deviation = (
-            ops.cast(t, "float32") for t in (inputs, mean, deviation)
-        )
-        return ops.cast(x * deviation + mean, self.compute_dtype)
-
-    def compute_output_shape(self, inputs_shape, *others, **named):
-        """The shape of the first input."""
-        nested = isinstance(inputs_shape[0], (list, tuple))
-        return tuple(inputs_shape[0] if nested else inputs_shape)
+        x, mean, deviation = map(self.widened, (inputs, mean, deviation))
+        return self.narrowed(x * deviation + mean)
 
     def compute_mask(self, inputs, previous_mask=None):
         """The mask of the first input."""

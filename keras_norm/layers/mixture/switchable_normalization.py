@@ -143,6 +143,8 @@ class SwitchableNormalization(ComposedNormalization):
             variances.append(variance)
 
         def mixture(weight, parts):
+            if len(parts) == 1:
+                return parts[0]
             share = ops.softmax(ops.cast(weight, table.mean.dtype))
             return sum(share[k] * part for k, part in enumerate(parts))
 

@@ -32,8 +32,12 @@ CONTAINED = {
 
 def resolve(method):
     """What `keras_norm` has under a row's method; `None`: not implemented."""
-    *path, name = ("layers." + method if "." not in method else method).split(".")
     place = kn
-    for part in path:
+    for part in public_name(method).split("."):
         place = getattr(place, part, None)
-    return getattr(place, name, None)
+    return place
+
+
+def public_name(method):
+    """A row's method as the catalog writes it."""
+    return method if "." in method else f"layers.{method}"

@@ -7,6 +7,8 @@ from golden.adapters.area import moving
 from golden.plans import Link
 from golden.plans import Plan
 
+PROJECTION = "projection/kernel"
+
 
 def conditional_batch(row):
     """y = BN(x) * (1 + gain(condition)) + offset(condition).
@@ -21,15 +23,15 @@ def conditional_batch(row):
         **MOVING,
     }
     for name, part in half.items():
-        links[f"dense kernel (in,out) of {name}"] = Link("projection", part)
+        links[f"dense kernel (in,out) of {name}"] = Link(PROJECTION, part)
         links[f"dense kernel (out,in) of {name}"] = Link(
-            "projection", part, np.transpose, np.transpose
+            PROJECTION, part, np.transpose, np.transpose
         )
     arguments = {"epsilon": row.epsilon, **moving(row)}
     for name, role in row.parameters.items():
         if role.startswith("embedding"):
             arguments["num_classes"] = row.shapes[name][0]
-            links[role] = Link("projection", half[role.split()[-1]])
+            links[role] = Link(PROJECTION, half[role.split()[-1]])
     # Without a bias the gain still starts from 1: gamma stays there.
     return Plan(arguments, links, affine=False)
 
@@ -55,9 +57,7 @@ def adaptive_instance(row):
             if role.startswith("dense bias"):
                 links[role] = Link("bias", to=lambda bias: bias + shift)
             if role.startswith("dense kernel (out"):
-                links[role] = Link(
-                    "kernel", to=np.transpose, back=np.transpose
-                )
+                links[role] = Link("kernel", to=np.transpose, back=np.transpose)
             if role.startswith("dense kernel (in"):
                 links[role] = Link("kernel")
     return Plan(arguments, links, affine=False)

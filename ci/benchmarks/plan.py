@@ -1,0 +1,54 @@
+"""What ci/benchmark measures. Standard library only.
+
+Imported by the command, which runs on the interpreter of the machine, and by
+the processes that measure.
+"""
+
+import collections
+
+Mode = collections.namedtuple("Mode", "backend title")
+
+# The layers as Keras would run them in `fit(jit_compile=True)`, and PyTorch
+# also as it runs by default. One process each.
+MODES = {
+    "tensorflow": Mode("tensorflow", "TensorFlow (XLA)"),
+    "jax": Mode("jax", "JAX (jit)"),
+    "torch-eager": Mode("torch", "PyTorch eager"),
+    "torch-compiled": Mode("torch", "PyTorch compiled"),
+}
+LAYERS = ("batch", "layer", "group", "instance", "rms")
+SHAPES = ((32, 56, 56, 64), (8, 1024, 512), (64, 1024))
+# A training step is forward and backward.
+DIRECTIONS = ("forward", "step")
+
+GROUPS = 32
+# The same for all competitors, so that they compute the same.
+EPSILON = 1e-3
+# A step makes 7 passes over the tensor, a copy 2.
+FLOOR = 3.5
+
+
+def chosen(mode, names):
+    """Tells whether values of --backend, modes or backends, name `mode`."""
+    return mode in names or MODES[mode].backend in names
+
+
+def applies(layer, shape):
+    """Tells whether there is something to normalize.
+
+    An instance of one position is its own mean, and the output `beta`.
+    """
+    return not (layer == "instance" and len(shape) == 2)
+
+
+def written(shape):
+    """Returns a shape as it is written on the command line."""
+    return "x".join(str(size) for size in shape)
+
+
+def read(text):
+    """Returns the shape that `written` made the text of."""
+    shape = tuple(int(size) for size in text.split("x"))
+    if len(shape) < 2 or min(shape) < 1:
+        raise ValueError(text)
+    return shape

@@ -1,0 +1,304 @@
+"""Masks, by the column of the catalog.
+
+"statistics": masked entries take no part, may hold anything, and a masked
+result is the result on what is left. "passes": the mask goes on, nothing else.
+"""
+
+import keras
+import numpy as np
+import pytest
+from contract.methods import METHODS
+from contract.methods import first_of_each
+from contract.methods import numpy
+from contract.methods import outputs
+from contract.methods import values
+from contract.tolerances import close
+from gradients import gradients
+
+STATISTICS = [m for m in METHODS if m.mask_behaviour == "statistics"]
+PASSES = [m for m in METHODS if m.mask_behaviour == "passes"]
+# Where consecutive samples are cut into parts, leaving some out is not the same
+# as masking them; those are compared with the formulas only.
+CUT = [m for m in STATISTICS if not m.sees_order]
+COUNTING = [m for m in CUT if m.counts]
+LONE = [m for m in STATISTICS if m.lone_channel]
+
+
+def call(method, inputs, mask=None, training=True, layer=None, **options):
+    """(outputs, state) of a fresh layer."""
+    rank = len(inputs[0].shape)
+    layer = layer or method.built(rank, **options)
+    given = {} if mask is None else {"mask": mask}
+    y = layer(method.given(inputs), training=training, **given)
+    return outputs(y), values(layer)[1]
+
+
+def aligned(mask, array):
+    mask = np.asarray(mask, dtype="float32") > 0
+    mask = mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))
+    return np.broadcast_to(mask, array.shape)
+
+
+def some_mask(shape, rank):
+    """The fourth sample, or about a third of all entries."""
+    if rank == 1:
+        return np.arange(shape[0]) != 3
+    mask = np.random.default_rng(11).uniform(size=shape[:rank]) > 0.35
+    mask[:, 0] = True
+    return mask
+
+
+def same(a, b):
+    for x, y in zip(a, b, strict=True):
+        close(x, y, entries=576)
+
+
+def same_state(a, b):
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        close(value, b[name], entries=576)
+
+
+def ranks_of_masks(method):
+    ranks = list(range(1, method.rank + 1))
+    if "moving_matrix" in method.state:
+        ranks.pop()  # channels that are whitened together share a mask
+    return ranks
+
+
+# Statistics -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", STATISTICS, ids=str)
+def test_what_masked_entries_hold_does_not_matter(method):
+    x, *others = method.inputs()
+    for rank in ranks_of_masks(method):
+        mask = some_mask(x.shape, rank)
+        seen = aligned(mask, x)
+        y, state = call(method, [x, *others], mask)
+        weights = mask.astype("float32")
+        for other in (np.nan, 1e6):
+            changed = np.where(seen, x, np.float32(other))
+            y2, state2 = call(method, [changed, *others], weights)
+            for a, b in zip(y, y2, strict=True):
+                close(b[seen], a[seen], entries=x.size)
+            same_state(state2, state)
+    y, _ = call(method, [x, *others], mask, training=False)
+    changed = np.where(seen, x, np.float32(np.nan))
+    y2, _ = call(method, [changed, *others], mask, training=False)
+    for a, b in zip(y, y2, strict=True):
+        close(b[seen], a[seen], entries=x.size)
+
+
+@pytest.mark.parametrize("method", STATISTICS, ids=str)
+def test_gradients_do_not_see_masked_entries(method):
+    x, *others = method.inputs()
+    mask = some_mask(x.shape, min(3, method.rank - 1))
+    seen = aligned(mask, x)
+    upstream = np.where(seen, np.random.default_rng(0).normal(size=x.shape), 0)
+    found = []
+    for held in (x, np.where(seen, x, np.float32(np.nan))):
+        given = method.given([held, *others])
+        found.append(gradients(method.built(), [given], upstream, mask=mask))
+    for a, b in zip(*(inputs_of(g) for g in found), strict=True):
+        if a is None:
+            continue
+        if a.shape == x.shape and a is inputs_of(found[0])[0]:
+            assert np.all(np.isfinite(b))
+            a, b = a[seen], b[seen]
+        close(b, a, entries=x.size)
+    for name, a in found[0].weights.items():
+        close(found[1].weights[name], a, entries=x.size)
+
+
+def inputs_of(found):
+    first = found.inputs[0]
+    return first if isinstance(first, list) else [first]
+
+
+@pytest.mark.parametrize("method", STATISTICS, ids=str)
+def test_what_other_entries_hold_does_matter(method):
+    x, *others = method.inputs()
+    mask = some_mask(x.shape, 2)
+    y, state = call(method, [x, *others], mask)
+    changed = x.copy()
+    first = (0,) * x.ndim
+    changed[first] += 30.0
+    y2, state2 = call(method, [changed, *others], mask)
+    difference = np.abs(y[0] - y2[0])
+    difference[first] = 0.0
+    assert np.max(difference[aligned(mask, x)]) > 1e-3
+    moved = [np.max(np.abs(state[name] - state2[name])) for name in state]
+    assert not moved or max(moved) > 1e-3
+
+
+@pytest.mark.parametrize("method", CUT, ids=str)
+def test_masked_samples_are_as_if_cut_out(method):
+    inputs = method.inputs()
+    mask = np.array([True, True, False, True, False, True])
+    y, state = call(method, inputs, mask)
+    left, kept = call(method, [a[mask] for a in inputs])
+    same([t[mask] for t in y], left)
+    same_state(state, kept)
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in CUT if 3 in m.ranks], ids=str
+)
+def test_padded_time_steps_are_as_if_cut_out(method):
+    x, *others = method.inputs(3)
+    mask = np.broadcast_to(np.arange(5) >= 2, x.shape[:2])
+    padded = np.where(mask[..., None], x, 0.0).astype("float32")
+    y, state = call(method, [padded, *others], mask)
+    left, kept = call(method, [x[:, 2:], *others])
+    same([t[:, 2:] for t in y], left)
+    same_state(state, kept)
+
+
+@pytest.mark.parametrize("method", COUNTING, ids=str)
+def test_weight_two_is_the_entry_twice(method):
+    inputs = method.inputs()
+    weights = np.array([1.0, 2.0, 0.0, 1.0, 2.0, 1.0], "float32")
+    repeats = weights.astype(int)
+    y, state = call(method, inputs, weights)
+    twice = [np.repeat(a, repeats, axis=0) for a in inputs]
+    expected, kept = call(method, twice)
+    same([np.repeat(t, repeats, axis=0) for t in y], expected)
+    same_state(state, kept)
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in COUNTING if 3 in m.ranks], ids=str
+)
+def test_weight_two_is_the_time_step_twice(method):
+    x, *others = method.inputs(3)
+    steps = np.array([1.0, 2.0, 1.0, 0.0, 2.0], "float32")
+    weights = np.broadcast_to(steps, x.shape[:2])
+    repeats = steps.astype(int)
+    y, state = call(method, [x, *others], weights)
+    expected, kept = call(method, [np.repeat(x, repeats, axis=1), *others])
+    same([np.repeat(t, repeats, axis=1) for t in y], expected)
+    same_state(state, kept)
+
+
+@pytest.mark.parametrize("method", LONE, ids=str)
+def test_one_channel_with_a_mask(method):
+    x, *others = [a[..., :1] if a.ndim > 1 else a for a in method.inputs()]
+    if method.conditions in (("features",), ("soft labels",)):
+        others = method.inputs()[1:]
+    layer = method.make()
+    method.build(layer, x.shape)
+    mask = some_mask(x.shape, 2)
+    y, _ = call(method, [x, *others], mask, layer=layer)
+    assert y[0].shape == x.shape
+    assert np.all(np.isfinite(y[0]))
+
+
+@pytest.mark.parametrize("method", STATISTICS, ids=str)
+def test_mask_of_channels_first_data(method):
+    if "axis" in method.options:
+        pytest.skip("the axes of the statistics are given")
+    x, *others = method.inputs()
+    mask = some_mask(x.shape, 2)
+    y, state = call(method, [x, *others], mask)
+    # The leading axes of channels-first data are samples and channels, so the
+    # mask of places needs all of them.
+    layer = method.built(axis=1)
+    moved = [
+        np.moveaxis(a, -1, 1) if a.ndim == x.ndim else a for a in (x, *others)
+    ]
+    full = np.broadcast_to(aligned(mask, x), x.shape)
+    full = np.moveaxis(full, -1, 1)
+    if "moving_matrix" in method.state:
+        # One mask for all channels: the axis of channels has size 1.
+        full = full[:, :1]
+    y1, state1 = call(method, moved, full, layer=layer)
+    close(np.moveaxis(y1[0], 1, -1), y[0], x.size)
+    same_state(state1, state)
+
+
+@pytest.mark.parametrize("method", STATISTICS, ids=str)
+def test_fully_masked_batch(method):
+    inputs = method.inputs()
+    layer = method.built()
+    before = [numpy(v) for v in layer.non_trainable_variables]
+    y = layer(method.given(inputs), training=True, mask=np.zeros(6, "bool"))
+    for t in outputs(y):
+        assert np.all(np.isfinite(t))
+    for a, variable in zip(
+        before, layer.non_trainable_variables, strict=True
+    ):
+        np.testing.assert_array_equal(numpy(variable), a)
+
+
+# Passing on -------------------------------------------------------------------
+
+
+class Received(keras.layers.Layer):
+    """The mask that arrives, as output."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs, mask=None):
+        shape = keras.ops.shape(inputs)[:2]
+        if mask is None:
+            return keras.ops.full(shape, -1.0)
+        return keras.ops.cast(mask, "float32")
+
+    def compute_output_shape(self, inputs_shape):
+        return inputs_shape[:2]
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in first_of_each() if 3 in m.ranks], ids=str
+)
+def test_mask_goes_on(method):
+    x, *others = method.inputs(3)
+    x[:, 3:] = 0.0
+    first = keras.Input(x.shape[1:])
+    rest = [keras.Input(a.shape[1:], dtype=a.dtype.name) for a in others]
+    y = method.built(3)(method.given([keras.layers.Masking()(first), *rest]))
+    y = y[0] if isinstance(y, (list, tuple)) else y
+    model = keras.Model([first, *rest], Received()(y))
+    arrived = numpy(model([x, *others]))
+    np.testing.assert_array_equal(arrived, np.tile([1, 1, 1, 0, 0], (6, 1)))
+
+
+@pytest.mark.parametrize("method", STATISTICS, ids=str)
+def test_mask_of_a_model_reaches_the_statistics(method):
+    if 3 not in method.ranks:
+        pytest.skip("needs time steps")
+    x, *others = method.inputs(3)
+    x[:, 3:] = 0.0
+    mask = np.broadcast_to(np.arange(5) < 3, x.shape[:2])
+    first = keras.Input(x.shape[1:])
+    rest = [keras.Input(a.shape[1:], dtype=a.dtype.name) for a in others]
+    layer = method.built(3)
+    y = layer(method.given([keras.layers.Masking()(first), *rest]))
+    model = keras.Model([first, *rest], y)
+    found = outputs(model([x, *others], training=True))
+    expected, state = call(method, [x, *others], mask)
+    same(found, expected)
+    same_state(values(layer)[1], state)
+
+
+@pytest.mark.parametrize("method", PASSES, ids=str)
+def test_a_mask_that_passes_changes_nothing(method):
+    x, *others = method.inputs()
+    layer = method.built()
+    y = outputs(layer(method.given([x, *others]), training=True))
+    axes = method.options.get("axis", -1)
+    alone = min(a % x.ndim for a in np.atleast_1d(axes))
+    for rank in range(1, alone + 1):
+        mask = some_mask(x.shape, rank)
+        handed = layer.compute_mask(method.given([x, *others]), mask)
+        handed = handed[0] if isinstance(handed, (list, tuple)) else handed
+        np.testing.assert_array_equal(handed, mask)
+        seen = aligned(mask, x)
+        held = np.where(seen, x, np.float32(np.nan))
+        y2 = outputs(layer(method.given([held, *others]), training=True))
+        for a, b in zip(y, y2, strict=True):
+            seen = aligned(mask, a)
+            np.testing.assert_array_equal(b[seen], a[seen])
