@@ -76,8 +76,9 @@ def measure(mode, layer, shape, request):
         if direction == "step":
             samples["floor"] = [plan.FLOOR * t for t in samples["floor"]]
         case[direction] = summary(samples) | {"repeats": repeats}
+    kept = {name: p.kept() for name, p in entrants.items()}
     case["kept"] = {
-        name: p.kept() for name, p in entrants.items() if p.kept() is not None
+        name: round(k, 4) for name, k in kept.items() if k is not None
     }
     return case
 

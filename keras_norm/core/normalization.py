@@ -167,7 +167,12 @@ class ComposedNormalization(NormalizationLayer):
             self.operation if self.operation.family == "matrix" else self.area
         )
         y = path.normalize(self, x, training, mask, condition)
-        return self.narrowed(self.recovery.apply(self, y, condition))
+        y = self.recovery.apply(self, y, condition)
+        return self.narrowed(self.finish(x, y))
+
+    def finish(self, x, y):
+        """What a layer adds to its parts, before the result is narrowed."""
+        return y
 
     def measures(self, training):
         """Are the moments of the input needed?"""

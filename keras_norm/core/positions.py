@@ -65,26 +65,28 @@ def like(t, factor):
 def standardized(x, gamma, beta, axes, epsilon, centred):
     """gamma * (x - mean) / sqrt(variance + epsilon) + beta over `axes`.
 
-    PyTorch's native kernels are asked for trailing axes only; Keras' wrappers
-    are wrong for others. They sum deviations from a running mean: exact once
-    the data are relative to any one of their entries, since none is further
-    than sqrt(size) deviations from the mean. E[d^2] - E[d]^2 loses the square
-    of that and takes the median of three.
+    `beta` may be None. PyTorch's native layer normalization is asked for
+    trailing axes only; Keras' wrapper is wrong for others. It sums deviations
+    from a running mean: exact once the data are relative to any one of their
+    entries, since none is further than sqrt(size) deviations from the mean.
+    E[d^2] - E[d]^2 loses the square of that and takes the median of three.
     """
     rank = len(x.shape)
-    full = tuple(x.shape[a] for a in axes)
     lead = rank - len(axes)
-    own = all(tuple(t.shape) == (1,) * lead + full for t in (gamma, beta))
+    full = tuple(x.shape[a] for a in axes)
+    given = (gamma,) if beta is None else (gamma, beta)
+    own = all(tuple(t.shape) == (1,) * lead + full for t in given)
     trailing = axes == tuple(range(lead, rank))
-    if keras.backend.backend() != "torch" or not (trailing and own):
-        d = x - moments.pivot_of(x, axes, keepdims=True) if centred else x
-        return _standardize(axes, epsilon, centred)(d, gamma, beta)
-    gamma, beta = ops.reshape(gamma, full), ops.reshape(beta, full)
-    if not centred:
-        return ops.rms_normalization(x, gamma, list(axes), epsilon) + beta
-    first = x[(Ellipsis, *(slice(0, 1) for _ in axes))]
-    d = x - ops.stop_gradient(first)
-    return ops.layer_normalization(d, gamma, beta, list(axes), epsilon)
+    torch = keras.backend.backend() == "torch"
+    if centred and torch and trailing and own:
+        first = x[(Ellipsis, *(slice(0, 1) for _ in axes))]
+        d = x - ops.stop_gradient(first)
+        gamma, *beta = (ops.reshape(t, full) for t in given)
+        beta = beta[0] if beta else None
+        return ops.layer_normalization(d, gamma, beta, list(axes), epsilon)
+    d = x - moments.pivot_of(x, axes, keepdims=True) if centred else x
+    beta = ops.zeros((1,) * rank, x.dtype) if beta is None else beta
+    return _standardize(axes, epsilon, centred)(d, gamma, beta)
 
 
 def measure(x, axes, mask=None, centred=True):
@@ -149,7 +151,8 @@ def normalize(x, axes, operation, epsilon, mask, gamma, beta):
         variance = moments.bessel(variance, entries)
     rate = operation.rate(variance, epsilon)
     y = d - mean if operation.names[0] else d + pivot
-    return (y if rate is None else y * rate) * gamma + beta
+    y = (y if rate is None else y * rate) * gamma
+    return y if beta is None else y + beta
 
 
 class AxesAffine(recoveries.Nothing):
@@ -171,18 +174,17 @@ class AxesAffine(recoveries.Nothing):
         )
 
     def factors(self, layer, x):
-        """Gamma and beta, broadcasting against x."""
+        """gamma and beta (None if absent), broadcasting against x."""
         rank = len(x.shape)
         axes = [a % rank for a in self.axes]
         shape = [x.shape[i] if i in axes else 1 for i in range(rank)]
-        out = []
-        for name, neutral in ((self.gamma, 1.0), ("beta", 0.0)):
-            weight = getattr(layer, name)
-            if weight is None:
-                out.append(ops.full(shape, neutral, x.dtype))
-            else:
-                out.append(ops.reshape(ops.cast(weight, x.dtype), shape))
-        return out
+
+        def factor(weight):
+            return ops.reshape(ops.cast(weight, x.dtype), shape)
+
+        gamma = getattr(layer, self.gamma)
+        gamma = ops.ones(shape, x.dtype) if gamma is None else factor(gamma)
+        return gamma, None if layer.beta is None else factor(layer.beta)
 
 
 def factors_of(layer, x, axis, condition):

@@ -63,7 +63,8 @@ class Method:
         mask: what a mask does; None: as the catalog says.
         sees_order: cuts the batch or the entries into consecutive parts, so
             that leaving some out is not the same as masking them.
-        counts: weight 2 is the same as the entry twice.
+        counts: where weight 2 is the same as the entry twice: for whole
+            "samples", for "steps" within them.
         lone_channel: works on inputs of one channel.
         outputs: number of outputs.
         twin: Keras' layer that it replaces.
@@ -83,7 +84,7 @@ class Method:
     mixes: bool = False
     mask: str | None = None
     sees_order: bool = False
-    counts: bool = True
+    counts: tuple = ("samples", "steps")
     lone_channel: bool = True
     outputs: int = 1
     twin: str | None = None
@@ -176,8 +177,10 @@ class Method:
         return self.mask or row.mask
 
     @property
-    def masked_ranks(self):
-        return tuple(range(1, self.rank + 1))
+    def any_size(self):
+        """Are all axes but the channels free to have any size?"""
+        several = isinstance(self.options.get("axis"), tuple)
+        return not (several and self.weights) or "param_axis" in self.options
 
     def reference(self):
         """The oracle and its config, or None."""
@@ -397,7 +400,7 @@ def windows():
         8,
         weights=(),
         ranks=(3, 4, 5),
-        counts=False,
+        counts=(),
     )
     size = {"kernel_size": 3}
     response = functools.partial(
@@ -413,7 +416,7 @@ def windows():
         10,
         weights=(*AFFINE, "sigma"),
         ranks=(2, 3, 4),
-        counts=False,
+        counts=(),
     )
     fields = {"sum_window": 3, "sup_window": 3}
     context = functools.partial(
@@ -421,7 +424,7 @@ def windows():
         "LocalContextNormalization",
         12,
         ranks=(3, 4),
-        counts=False,
+        counts=(),
         lone_channel=False,
     )
     window = {"channels_per_group": 2, "window_size": 3}
@@ -534,7 +537,7 @@ def robust_batch_normalization():
         mixes=True,
     )
     # Order statistics: an entry of weight 2 is still one entry.
-    once = {"counts": False}
+    once = {"counts": ()}
     range_ = functools.partial(
         Method,
         "RangeBatchNormalization",
@@ -593,7 +596,7 @@ def robust_batch_normalization():
             generalized(
                 kind,
                 {"deviation": kind},
-                counts=kind in ("std", "rsd", "lsd"),
+                **({} if kind in ("std", "rsd", "lsd") else once),
             )
             for kind in ("std", "mad", "range", "rsd", "lsd", "sqd", "wcd")
         ),
@@ -684,6 +687,8 @@ def recovery():
             {"variant": "style", "alpha": 0.5, "unbiased": True},
             conditions=("style",),
             centres=False,
+            # A sample of weight 2 has twice the entries, not a twin.
+            counts=("steps",),
         ),
         adaptive(
             "generated",
@@ -711,16 +716,17 @@ def mixtures():
         mixes=True,
     )
     return [
-        # A constant is not the moving mean, but its own mean in training.
-        row(),
+        # A sample of weight 2 has twice the entries, not a twin.
+        row(counts=("steps",)),
         row("biased", {"unbiased": False}),
         row(
             "without batch",
             {"normalizers": ("instance", "layer")},
             state=(),
             mixes=False,
+            counts=("steps",),
         ),
-        row("two", {"normalizers": ("layer", "batch")}),
+        row("two", {"normalizers": ("layer", "batch")}, counts=("steps",)),
     ]
 
 
@@ -830,7 +836,7 @@ def compositions():
                 "operation": operations.Deviation("mad"),
             },
             oracle=False,
-            counts=False,
+            counts=(),
         ),
         row(
             "position",

@@ -20,7 +20,7 @@ PASSES = [m for m in METHODS if m.mask_behaviour == "passes"]
 # Where consecutive samples are cut into parts, leaving some out is not the same
 # as masking them; those are compared with the formulas only.
 CUT = [m for m in STATISTICS if not m.sees_order]
-COUNTING = [m for m in CUT if m.counts]
+STEPPED = [m for m in CUT if 3 in m.ranks and m.any_size]
 LONE = [m for m in STATISTICS if m.lone_channel]
 
 
@@ -127,7 +127,9 @@ def test_what_other_entries_hold_does_matter(method):
     y2, state2 = call(method, [changed, *others], mask)
     difference = np.abs(y[0] - y2[0])
     difference[first] = 0.0
-    assert np.max(difference[aligned(mask, x)]) > 1e-3
+    if method.label != "renorm":
+        # Which normalizes by the state alone, if its correction is not clipped.
+        assert np.max(difference[aligned(mask, x)]) > 1e-3
     moved = [np.max(np.abs(state[name] - state2[name])) for name in state]
     assert not moved or max(moved) > 1e-3
 
@@ -142,9 +144,7 @@ def test_masked_samples_are_as_if_cut_out(method):
     same_state(state, kept)
 
 
-@pytest.mark.parametrize(
-    "method", [m for m in CUT if 3 in m.ranks], ids=str
-)
+@pytest.mark.parametrize("method", STEPPED, ids=str)
 def test_padded_time_steps_are_as_if_cut_out(method):
     x, *others = method.inputs(3)
     mask = np.broadcast_to(np.arange(5) >= 2, x.shape[:2])
@@ -155,7 +155,9 @@ def test_padded_time_steps_are_as_if_cut_out(method):
     same_state(state, kept)
 
 
-@pytest.mark.parametrize("method", COUNTING, ids=str)
+@pytest.mark.parametrize(
+    "method", [m for m in CUT if "samples" in m.counts], ids=str
+)
 def test_weight_two_is_the_entry_twice(method):
     inputs = method.inputs()
     weights = np.array([1.0, 2.0, 0.0, 1.0, 2.0, 1.0], "float32")
@@ -168,7 +170,7 @@ def test_weight_two_is_the_entry_twice(method):
 
 
 @pytest.mark.parametrize(
-    "method", [m for m in COUNTING if 3 in m.ranks], ids=str
+    "method", [m for m in STEPPED if "steps" in m.counts], ids=str
 )
 def test_weight_two_is_the_time_step_twice(method):
     x, *others = method.inputs(3)
@@ -213,7 +215,8 @@ def test_mask_of_channels_first_data(method):
         # One mask for all channels: the axis of channels has size 1.
         full = full[:, :1]
     y1, state1 = call(method, moved, full, layer=layer)
-    close(np.moveaxis(y1[0], 1, -1), y[0], x.size)
+    seen = aligned(mask, x)
+    close(np.moveaxis(y1[0], 1, -1)[seen], y[0][seen], x.size)
     same_state(state1, state)
 
 

@@ -134,7 +134,9 @@ def weight_shapes(name, config, input_shapes):
     axis = config.get("axis", -1)
     if name in ("LayerNormalization", "RMSNormalization"):
         return _free_axes_weights(name, config, shape)
-    channels = None if name == "MomentShortcut" else shape[axis]
+    if name in ("MomentShortcut", "UnitNormalization"):
+        return {}
+    channels = shape[axis]
     if name == "GeneralizedDivisiveNormalization":
         return {"beta": (channels,), "gamma": (channels, channels)}
     if name == "TLU":

@@ -112,12 +112,9 @@ class FilterResponseNormalization(ComposedNormalization):
             return self.epsilon
         return self.epsilon + absolute(ops.cast(self.learned_epsilon, dtype))
 
-    def normalize(self, inputs, training=None, mask=None, condition=None):
-        """Scale and shift, then the threshold."""
-        y = super().normalize(inputs, training, mask)
-        if not self.use_tlu:
-            return y
-        return threshold(y, self.tau, self.axis)
+    def finish(self, x, y):
+        """The threshold."""
+        return threshold(y, self.tau, self.axis) if self.use_tlu else y
 
 
 @keras.saving.register_keras_serializable("keras_norm")

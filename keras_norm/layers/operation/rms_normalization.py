@@ -123,4 +123,5 @@ class RMSNormalization(ComposedNormalization):
         square = ops.mean(square, axis=axis, keepdims=True)
         gamma, beta = self.recovery.factors(self, x)
         rate = self.operation.rate(square, self.epsilon)
-        return self.narrowed(x * rate * gamma + beta)
+        y = x * rate * gamma
+        return self.narrowed(y if beta is None else y + beta)

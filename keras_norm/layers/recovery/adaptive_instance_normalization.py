@@ -4,7 +4,6 @@ Huang & Belongie, 2017, https://arxiv.org/abs/1703.06868
 """
 
 import keras
-from keras import ops
 
 from keras_norm import errors
 from keras_norm.core.areas import Area
@@ -111,12 +110,11 @@ class AdaptiveInstanceNormalization(ComposedNormalization):
 
     def call(self, inputs, style=None, beta=None, training=None, mask=None):
         """The second input by position, keyword, or in a list."""
-        if isinstance(inputs, (list, tuple)):
-            inputs, style = self.split_pair(inputs)
-            mask = mask[0] if isinstance(mask, (list, tuple)) else mask
         condition = style if beta is None else (style, beta)
-        y = self.normalize(inputs, training, mask, condition)
+        return self.normalize(inputs, training, mask, condition)
+
+    def finish(self, x, y):
+        """Blend with the input."""
         if self.alpha == 1.0:
             return y
-        x = ops.cast(inputs, y.dtype)
         return self.alpha * y + (1.0 - self.alpha) * x

@@ -1,0 +1,206 @@
+"""When state moves, and what training, inference and frozen layers use."""
+
+import keras
+import numpy as np
+import pytest
+from contract.methods import METHODS
+from contract.methods import first_of_each
+from contract.methods import numpy
+from contract.methods import outputs
+from contract.methods import values
+from contract.tolerances import close
+from gradients import gradients
+
+STATEFUL = [m for m in METHODS if m.state]
+
+
+def state_of(layer):
+    return [numpy(v) for v in layer.non_trainable_variables]
+
+
+def assert_untouched(layer, before):
+    for a, b in zip(state_of(layer), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def same_outputs(a, b):
+    for x, y in zip(outputs(a), outputs(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_state_moves_in_training_only(method):
+    layer = method.built()
+    inputs = method.given(method.inputs())
+    before = state_of(layer)
+    inferred = layer(inputs, training=False)
+    same_outputs(layer(inputs), inferred)
+    assert_untouched(layer, before)
+    layer(inputs, training=True)
+    for a, b in zip(state_of(layer), before, strict=True):
+        assert np.any(a != b)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_frozen_is_inference(method):
+    layer = method.built()
+    inputs = method.given(method.inputs())
+    inferred = layer(inputs, training=False)
+    layer.trainable = False
+    before = [numpy(v) for v in layer.variables]
+    same_outputs(layer(inputs, training=True), inferred)
+    for a, b in zip(layer.variables, before, strict=True):
+        np.testing.assert_array_equal(numpy(a), b)
+    assert not layer.trainable_variables
+    layer.trainable = True
+    assert len(layer.trainable_variables) == len(method.weights)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_inference_looks_at_each_sample_alone(method):
+    layer = method.built()
+    inputs = method.inputs()
+    whole = outputs(layer(method.given(inputs), training=False))
+    half = outputs(
+        layer(method.given([a[2:5] for a in inputs]), training=False)
+    )
+    if method.mixes and not method.state:
+        pytest.skip("statistics of the batch in inference too")
+    for a, b in zip(whole, half, strict=True):
+        close(b, a[2:5])
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_training_mixes_samples_where_the_table_says_so(method):
+    inputs = method.inputs()
+    inputs = [inputs[0].copy(), *inputs[1:]]
+    before = outputs(method.built()(method.given(inputs), training=True))
+    inputs[0][-1] *= 10.0
+    after = outputs(method.built()(method.given(inputs), training=True))
+    moved = np.max(np.abs(after[0][:-1] - before[0][:-1]))
+    if method.label == "renorm":
+        pytest.skip("without clipping it normalizes by its state")
+    if method.sees_order:
+        assert moved >= 0
+    elif method.mixes:
+        assert moved > 1e-3
+    else:
+        close(after[0][:-1], before[0][:-1])
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_empty_batch(method):
+    layer = method.built()
+    before = state_of(layer)
+    empty = [a[:0] for a in method.inputs()]
+    for training in (True, False):
+        y = outputs(layer(method.given(empty), training=training))
+        assert y[0].shape == empty[0].shape
+    assert_untouched(layer, before)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_constant_input(method):
+    for value in (0.0, 1e4 + 0.1):
+        inputs = method.inputs()
+        inputs[0] = np.full_like(inputs[0], value)
+        layer = method.built()
+        y = outputs(layer(method.given(inputs), training=True))
+        for t in y:
+            assert np.all(np.isfinite(t))
+        for v in layer.variables:
+            assert np.all(np.isfinite(numpy(v)))
+        if method.centres:
+            beta = offset_of(method, layer, inputs)
+            np.testing.assert_array_equal(y[0], beta)
+
+
+def offset_of(method, layer, inputs):
+    """What a layer adds to normalized data, broadcast to its output."""
+    beta = values(layer)[0].get("beta", np.zeros(8)).astype("float32")
+    if "projection" in method.weights:
+        y = layer(method.given([0 * inputs[0], *inputs[1:]]), training=True)
+        return outputs(y)[0][:, :1, :1]
+    if method.layer == "LayerNormalization" and beta.ndim > 1:
+        return np.broadcast_to(beta, inputs[0].shape)
+    return np.broadcast_to(beta, inputs[0].shape)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_gradients_are_finite_on_degenerate_inputs(method):
+    x, *others = method.inputs()
+    outlier = x.copy()
+    outlier[(0,) * x.ndim] = 1e6
+    cases = {
+        "zeros": np.zeros_like(x),
+        "constant": np.full_like(x, 3.0),
+        "one channel": np.where(np.arange(8) == 2, x, 0.0),
+        "outlier": outlier,
+    }
+    upstream = np.random.default_rng(0).normal(size=x.shape)
+    for case, held in cases.items():
+        given = [method.given([held.astype("float32"), *others])]
+        check_finite(gradients(method.built(), given, upstream), case)
+
+
+def check_finite(found, case):
+    inputs = found.inputs[0]
+    inputs = inputs if isinstance(inputs, list) else [inputs]
+    named = {f"input {i}": g for i, g in enumerate(inputs) if g is not None}
+    for name, gradient in {**named, **found.weights}.items():
+        assert np.all(np.isfinite(gradient)), f"{case}: {name}"
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_one_sample_alone(method):
+    inputs = [a[:1] for a in method.inputs()]
+    layer = method.built()
+    upstream = np.random.default_rng(0).normal(size=inputs[0].shape)
+    found = gradients(layer, [method.given(inputs)], upstream)
+    for t in outputs(layer(method.given(inputs), training=True)):
+        assert np.all(np.isfinite(t))
+    check_finite(found, "one sample")
+    for v in layer.variables:
+        assert np.all(np.isfinite(numpy(v)))
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if m.mixes and 2 in m.ranks], ids=str
+)
+def test_one_entry_per_channel(method):
+    inputs = [a[:1] for a in method.inputs(2)]
+    layer = method.built(2)
+    y = outputs(layer(method.given(inputs), training=True))
+    assert np.all(np.isfinite(y[0]))
+    for v in layer.variables:
+        assert np.all(np.isfinite(numpy(v)))
+
+
+@pytest.mark.parametrize("method", first_of_each(), ids=str)
+def test_same_seed_same_layer(method):
+    found = []
+    for _ in range(2):
+        keras.utils.set_random_seed(7)
+        layer = method.make()
+        method.build(layer, method.shape())
+        inputs = method.given(method.inputs())
+        found.append(
+            [*layer.get_weights(), *outputs(layer(inputs, training=True))]
+        )
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_predict_and_evaluate_do_not_move_state():
+    methods = [m for m in STATEFUL if not m.conditions]
+    x = keras.Input((4, 3, 8))
+    built = [m.built() for m in methods]
+    total = keras.layers.Add()([layer(x) for layer in built])
+    model = keras.Model(x, total)
+    model.compile(loss="mse", optimizer="sgd")
+    before = [state_of(layer) for layer in built]
+    data = methods[0].inputs()[0]
+    model.predict(data, verbose=0)
+    model.evaluate(data, data, verbose=0)
+    for layer, state in zip(built, before, strict=True):
+        assert_untouched(layer, state)
