@@ -7,7 +7,7 @@ where there is one, the fix.
 import difflib
 
 
-def received(rule: str, fix: str = "", **values: object) -> ValueError:
+def received(rule: str, fix: str = "", /, **values: object) -> ValueError:
     """A `ValueError`: the rule, what was received, the fix."""
     shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
     return ValueError(f"{rule} Received: {shown}." + (f" {fix}" if fix else ""))

@@ -60,6 +60,18 @@ def arguments(cls: type) -> list[str]:
     return _known.setdefault(cls, names)
 
 
+def default(cls: type, name: str) -> object:
+    """Plain data of the default of a constructor argument."""
+    for base in cls.__mro__:
+        parameters = inspect.signature(base.__init__).parameters
+        if name in parameters:
+            value = parameters[name].default
+            if name.endswith("initializer"):
+                value = keras.initializers.get(value)
+            return serialize(name, value)
+    raise KeyError(name)
+
+
 def check_keywords(cls: type, keywords: dict, extra: tuple = ()) -> None:
     """Refuse a keyword that nobody takes, naming the nearest that exists."""
     allowed = [*arguments(cls), *extra]

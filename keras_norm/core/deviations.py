@@ -77,7 +77,11 @@ def side_by_side(table, averages, t):
         if rows == "all":
             u = ops.reshape(ops.moveaxis(u, axis, 0), (1, averages.groups, -1))
         else:
-            shape = (averages.n, averages.groups, -1)
+            # Explicit where it can be: -1 is ambiguous for an empty batch.
+            sizes = [u.shape[a] for a in table.axes]
+            static = all(isinstance(s, int) for s in sizes)
+            entries = averages.width * math.prod(sizes) if static else -1
+            shape = (averages.n, averages.groups, entries)
             u = ops.reshape(ops.moveaxis(u, axis, 1), shape)
         return ops.pad(u, ((0, 0), (0, 0), (0, 1)))
 
@@ -183,7 +187,11 @@ class LpDeviation(_ByDeviation):
         if self.gaussian_correction:
             factor = extreme_of_gaussians(number_seen(table, averages))
         if self.top_k == 1:
-            each = ops.max(size, axis=table.axes) if table.axes else size
+            each = size
+            if table.axes:
+                # PyTorch has no maximum of nothing.
+                reduce = ops.sum if size.shape[0] == 0 else ops.max
+                each = reduce(size, axis=table.axes)
             return factor * averages.maximum(each)
         values, valid = side_by_side(table, averages, size)
         values = ops.where(valid, values, 0.0)

@@ -4,6 +4,8 @@ Channel axis, epsilon, gamma and beta with their initializers, regularizers and
 constraints, the check of keywords, the config, the output shape.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -27,7 +29,7 @@ def statistics_dtype(x) -> str:
     return "float64" if wide and tensorflow else "float32"
 
 
-def one_integer(name: str, value: object) -> int:
+def one_integer(name: str, value: Any) -> int:
     """`value` as an int, refusing tuples, floats and booleans."""
     whole = isinstance(value, int) or hasattr(value, "__index__")
     if not whole or isinstance(value, bool):
@@ -60,7 +62,7 @@ def check_axes(name: str, axes: object) -> tuple:
     """One axis or several, as a tuple of ints."""
     if isinstance(axes, (list, tuple)):
         return tuple(one_integer(name, a) for a in axes)
-    if isinstance(axes, (str, float)) or axes is None:
+    if not hasattr(axes, "__index__"):
         raise TypeError(
             "Expected an int or a list/tuple of ints for the argument "
             f"'{name}', but received: {axes!r}"
@@ -111,6 +113,8 @@ class NormalizationLayer(keras.layers.Layer):
 
     # Arguments of the bases that a subclass has settled and does not take.
     fixed: tuple = ()
+    # Arguments of a drop-in that Keras' layer does not have.
+    beyond_keras: tuple = ()
 
     def __new__(cls, *args, **kwargs):
         """Check the keywords as the user wrote them."""
@@ -204,6 +208,24 @@ class NormalizationLayer(keras.layers.Layer):
         """The shape of the (first) input."""
         return tuple(inputs_shape[0] if several(inputs_shape) else inputs_shape)
 
+    def symbolic_call(self, *args, **kwargs):
+        """Keep `mask=None` out of the graph; the call fills it in again.
+
+        Keras' own layer and group normalization take no mask: a saved model
+        of ours loads with them.
+        """
+        if kwargs.get("mask") is None:
+            kwargs.pop("mask", None)
+        return super().symbolic_call(*args, **kwargs)
+
     def get_config(self):
-        """All constructor arguments, the same before and after build."""
-        return {**super().get_config(), **configuration.config(self)}
+        """All constructor arguments, the same before and after build.
+
+        Those in `beyond_keras` are left out at their defaults, so that Keras'
+        own layer takes the config of a drop-in.
+        """
+        own = configuration.config(self)
+        for name in self.beyond_keras:
+            if own[name] == configuration.default(type(self), name):
+                del own[name]
+        return {**super().get_config(), **own}

@@ -3,6 +3,8 @@
 The one build, call and config of all presets.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -98,8 +100,8 @@ class ComposedNormalization(NormalizationLayer):
         if statistics is None:
             mixes = getattr(self.area, "mixes_samples", False)
             statistics = "moving" if mixes else "batch"
-        self.statistics = estimators.get(statistics)
-        self.recovery = recoveries.get(recovery)
+        self.statistics: Any = estimators.get(statistics)
+        self.recovery: Any = recoveries.get(recovery)
 
     def __init_subclass__(cls, **kwargs):
         """A subclass with its own constructor is a preset: parts are fixed."""
@@ -119,6 +121,10 @@ class ComposedNormalization(NormalizationLayer):
         channels = channels_of(self.axis, inputs_shape)
         self.channels = channels
         self.area.check(channels)
+        if not self.recovery.condition:
+            self.input_spec = keras.layers.InputSpec(
+                min_ndim=2, axes={self.axis: channels}
+            )
         if self.recovery.condition and condition_shape is None:
             raise self.missing_condition()
         self.recovery.build(self, channels, condition_shape)

@@ -79,6 +79,8 @@ class BatchNormalization(ComposedNormalization):
     `unbiased_moving_variance`. A batch of one entry per channel gives beta.
     """
 
+    beyond_keras = ("unbiased_moving_variance",)
+
     def __init__(
         self,
         axis=-1,
@@ -105,6 +107,7 @@ class BatchNormalization(ComposedNormalization):
             "mean": keras.initializers.get(moving_mean_initializer),
             "variance": keras.initializers.get(moving_variance_initializer),
         }
+        statistics: MovingAverage
         if renorm:
             statistics = Renorm(
                 momentum,

@@ -63,6 +63,8 @@ class LayerNormalization(ComposedNormalization):
     - Ba et al., Layer Normalization, 2016, https://arxiv.org/abs/1607.06450
     """
 
+    beyond_keras = ("param_axis", "rms_scaling")
+
     def __init__(
         self,
         axis=-1,

@@ -59,6 +59,14 @@ class RMSNormalization(ComposedNormalization):
       https://arxiv.org/abs/1910.07467
     """
 
+    beyond_keras = (
+        "partial",
+        "epsilon_outside",
+        "center",
+        "beta_initializer",
+        "beta_regularizer",
+        "beta_constraint",
+    )
     fixed = GAMMA
 
     def __init__(
