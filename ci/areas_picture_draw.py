@@ -94,8 +94,8 @@ def draw(path):
     )
     n, height, width, channels = SHAPE
     figure.suptitle(
-        f"Which entries of an (N, H, W, C) tensor share statistics: {n} samples "
-        f"by {channels} channels of {height} x {width} positions"
+        "Which entries of an (N, H, W, C) tensor share statistics: "
+        f"{n} samples by {channels} channels of {height} x {width} positions"
     )
     figure.savefig(path, dpi=120, metadata={"Description": digest()})
 

@@ -1,8 +1,8 @@
 """Statistics: where the numbers come from."""
 
+from keras_norm.core.population import Population
+from keras_norm.core.renorm import Renorm
 from keras_norm.core.statistics import Batch
 from keras_norm.core.statistics import MovingAverage
-from keras_norm.core.statistics import Population
-from keras_norm.core.statistics import Renorm
 
 __all__ = ["Batch", "MovingAverage", "Population", "Renorm"]

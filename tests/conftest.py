@@ -1,6 +1,7 @@
 """Setup of all tests: one backend per process, a clean Keras for each test."""
 
 import os
+import random
 
 # Before Keras is imported; what the caller has set wins.
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -9,6 +10,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import keras  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 
@@ -20,7 +22,10 @@ def fresh_keras(request):
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")
-    keras.utils.set_random_seed(0)
+    # keras.utils.set_random_seed would import TensorFlow on every backend.
+    # Keras draws the seeds of its generators from Python's.
+    random.seed(0)
+    np.random.seed(0)
     compiles = request.node.get_closest_marker("compile")
     if compiles and keras.backend.backend() == "torch":
         # Its limit on recompilations counts over the whole process.

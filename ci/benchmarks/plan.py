@@ -46,9 +46,9 @@ def written(shape):
     return "x".join(str(size) for size in shape)
 
 
-def read(text):
+def shape(text):
     """Returns the shape that `written` made the text of."""
-    shape = tuple(int(size) for size in text.split("x"))
-    if len(shape) < 2 or min(shape) < 1:
+    sizes = tuple(int(size) for size in text.split("x"))
+    if not (2 <= len(sizes) <= 5 and min(sizes) > 0):
         raise ValueError(text)
-    return shape
+    return sizes

@@ -9,11 +9,10 @@ import keras
 from keras import ops
 
 from keras_norm import errors
-from keras_norm.core import areas
+from keras_norm.core import averages
 from keras_norm.core import elementwise
 from keras_norm.core import recoveries
 from keras_norm.core import registry
-from keras_norm.core import statistics as estimators
 from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
 from keras_norm.core.layer import several
@@ -100,7 +99,7 @@ class ComposedNormalization(NormalizationLayer):
         if statistics is None:
             mixes = getattr(self.area, "mixes_samples", False)
             statistics = "moving" if mixes else "batch"
-        self.statistics: Any = estimators.get(statistics)
+        self.statistics: Any = registry.statistics(statistics)
         self.recovery: Any = recoveries.get(recovery)
 
     def __init_subclass__(cls, **kwargs):
@@ -203,9 +202,9 @@ class ComposedNormalization(NormalizationLayer):
         rate = self.operation.rate(spread, self.acting_epsilon(x.dtype))
         rate = ops.ones_like(shift) if rate is None else rate
         groups = self.area.groups(self.channels)
-        scale = areas.widen(rate, groups, self.channels)
+        scale = averages.widen(rate, groups, self.channels)
         if shift is not None:
-            x = x - view(areas.widen(shift, groups, self.channels))
+            x = x - view(averages.widen(shift, groups, self.channels))
         return x, scale, ops.zeros_like(scale)
 
     def __repr__(self):

@@ -1,10 +1,13 @@
-"""Names of areas and operations, as users write them."""
+"""Names of areas, operations and statistics, as users write them."""
 
 from keras_norm.core import areas
 from keras_norm.core import configuration
 from keras_norm.core import deviations
 from keras_norm.core import operations
+from keras_norm.core import population
 from keras_norm.core import positions
+from keras_norm.core import renorm
+from keras_norm.core import statistics as estimators
 from keras_norm.core import whitening
 from keras_norm.core import windows
 
@@ -28,6 +31,14 @@ OPERATIONS = {
 }
 
 
+STATISTICS = {
+    "batch": estimators.Batch,
+    "moving": estimators.MovingAverage,
+    "renorm": renorm.Renorm,
+    "population": population.Population,
+}
+
+
 def area(identifier):
     """An area from a name, an object or a config."""
     kinds = (areas.Area, positions.Position, windows.Window)
@@ -38,3 +49,9 @@ def operation(identifier):
     """An operation from a name, an object or a config."""
     kind = operations.Operation
     return configuration.get(identifier, kind, "operation", OPERATIONS)
+
+
+def statistics(identifier):
+    """Statistics from a name, an object or a config."""
+    kind = estimators.Batch
+    return configuration.get(identifier, kind, "statistics", STATISTICS)

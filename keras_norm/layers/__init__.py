@@ -5,9 +5,22 @@ from keras_norm.layers.area.batch_group_normalization import (
     BatchGroupNormalization,
 )
 from keras_norm.layers.area.batch_normalization import BatchNormalization
+from keras_norm.layers.area.divisive_normalization import DivisiveNormalization
+from keras_norm.layers.area.generalized_divisive_normalization import (
+    GeneralizedDivisiveNormalization,
+)
 from keras_norm.layers.area.group_normalization import GroupNormalization
 from keras_norm.layers.area.instance_normalization import InstanceNormalization
 from keras_norm.layers.area.layer_normalization import LayerNormalization
+from keras_norm.layers.area.local_context_normalization import (
+    LocalContextNormalization,
+)
+from keras_norm.layers.area.local_contrast_normalization import (
+    LocalContrastNormalization,
+)
+from keras_norm.layers.area.local_response_normalization import (
+    LocalResponseNormalization,
+)
 from keras_norm.layers.area.positional_normalization import MomentShortcut
 from keras_norm.layers.area.positional_normalization import (
     PositionalNormalization,
@@ -60,13 +73,18 @@ __all__ = [
     "BatchNormalization",
     "ComposedNormalization",
     "ConditionalBatchNormalization",
+    "DivisiveNormalization",
     "EvoNorm",
     "FilterResponseNormalization",
     "GeneralizedBatchNormalization",
+    "GeneralizedDivisiveNormalization",
     "GroupNormalization",
     "InstanceNormalization",
     "IterativeNormalization",
     "LayerNormalization",
+    "LocalContextNormalization",
+    "LocalContrastNormalization",
+    "LocalResponseNormalization",
     "LpBatchNormalization",
     "MeanOnlyBatchNormalization",
     "MomentShortcut",

@@ -43,6 +43,9 @@ CONDITIONS = {
 # State that holds means of the data: it follows a shift of them.
 MEANS = ("moving_mean", "moving_center", "renorm_mean")
 
+# Layers that tests share: building costs as much as calling.
+_SHARED: dict = {}
+
 
 @dataclasses.dataclass(frozen=True)
 class Method:
@@ -59,6 +62,7 @@ class Method:
         ranks: ranks of the input that make sense.
         centres: subtracts a mean: a constant input gives beta, a shift of the
             input changes nothing but the state.
+        scales: divides by a deviation of the data.
         mixes: in training a sample's output depends on the others.
         mask: what a mask does; None: as the catalog says.
         sees_order: cuts the batch or the entries into consecutive parts, so
@@ -81,6 +85,7 @@ class Method:
     state: tuple = ()
     ranks: tuple = (2, 3, 4, 5)
     centres: bool = True
+    scales: bool = True
     mixes: bool = False
     mask: str | None = None
     sees_order: bool = False
@@ -107,6 +112,21 @@ class Method:
     def make(self, **options):
         """The layer, not built."""
         return self.cls(**{**self.options, **options})
+
+    def shared(self, rank=None):
+        """As `built`, but the same layer for every test of this row.
+
+        It comes with the weights it was built with. A test that needs two at
+        a time, or changes more than weights, takes `built`.
+        """
+        key = str(self), rank or self.rank
+        if key not in _SHARED:
+            layer = self.built(rank)
+            _SHARED[key] = layer, [numpy(v) for v in layer.variables]
+        layer, initial = _SHARED[key]
+        for variable, value in zip(layer.variables, initial, strict=True):
+            variable.assign(value)
+        return layer
 
     def built(self, rank=None, seed=0, **options):
         """The layer, built for the shape of that rank, weights scrambled."""
@@ -175,6 +195,12 @@ class Method:
         """ "statistics", "passes" or "refuses"."""
         row = {m.number: m for m in catalog.METHODS}[self.number]
         return self.mask or row.mask
+
+    @property
+    def takes_axis(self):
+        """Has it one channel axis that the user may choose?"""
+        given = "axis" in self.options or self.layer == "MomentShortcut"
+        return not given
 
     @property
     def any_size(self):
@@ -557,6 +583,7 @@ def robust_batch_normalization():
         Method(
             "MeanOnlyBatchNormalization",
             18,
+            scales=False,
             weights=("beta",),
             state=("moving_mean",),
             mixes=True,
@@ -780,6 +807,7 @@ def compositions():
         row(
             "center",
             middle,
+            scales=False,
             state=("moving_mean",),
             mixes=True,
             **named(**middle, statistics="moving"),

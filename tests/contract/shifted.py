@@ -10,9 +10,9 @@ def shifted_inputs(method, shift, rank=None, seed=1):
     return method.inputs(rank, seed=seed, shift=shift)
 
 
-def shifted_layer(method, shift, rank=None, **options):
+def shifted_layer(method, shift, rank=None):
     """A scrambled layer whose means follow the data."""
-    layer = method.built(rank, **options)
+    layer = method.shared(rank)
     for variable in layer.non_trainable_variables:
         if variable.name in MEANS:
             moved = numpy(variable).astype("float64") + shift

@@ -18,16 +18,15 @@ def run(layer, method, inputs, training=True):
     return layer(method.given(inputs), training=training)
 
 
-def rounded(array, dtype):
-    """A float32 array with the values that `dtype` can hold."""
-    tensor = keras.ops.cast(keras.ops.convert_to_tensor(array), dtype)
-    return numpy(tensor).astype("float32")
-
-
 def half_or_same(array, dtype):
     if np.asarray(array).dtype.kind != "f":
         return array
     return keras.ops.cast(keras.ops.convert_to_tensor(array), dtype)
+
+
+def rounded(array, dtype):
+    """A float32 array with the values that `dtype` can hold."""
+    return numpy(half_or_same(array, dtype)).astype("float32")
 
 
 def check_value(method, y, y32, dtype):
@@ -46,30 +45,27 @@ def check_value(method, y, y32, dtype):
         )
 
 
-@pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("method", METHODS, ids=str)
-def test_mixed(method, dtype):
+def test_mixed(method):
     inputs = method.inputs()
-    layer, same = method.built(dtype=f"mixed_{dtype}"), method.built()
-    for training in (True, False):
-        y = run(layer, method, inputs, training)
-        check_value(method, y, run(same, method, inputs, training), dtype)
-    for a, b in zip(layer.weights, same.weights, strict=True):
-        assert a.dtype in ("float32", "int32")
-        np.testing.assert_array_equal(numpy(a), numpy(b))
-    # What flows inside a model of that policy is half already.
-    halves = [half_or_same(a, dtype) for a in inputs]
-    floats = [
-        a if a.dtype.kind != "f" else rounded(a, dtype) for a in inputs
-    ]
-    y = run(layer, method, halves)
-    check_value(method, y, run(same, method, floats), dtype)
+    same = method.shared()
+    expected = run(same, method, inputs)
+    inferred = run(same, method, inputs, training=False)
+    for dtype in HALVES:
+        layer = method.built(dtype=f"mixed_{dtype}")
+        check_value(method, run(layer, method, inputs), expected, dtype)
+        for a, b in zip(layer.weights, same.weights, strict=True):
+            assert a.dtype in ("float32", "int32")
+            np.testing.assert_array_equal(numpy(a), numpy(b))
+        y = run(layer, method, inputs, training=False)
+        check_value(method, y, inferred, dtype)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("method", METHODS, ids=str)
-def test_pure_half(method, dtype):
-    layer, same = method.built(dtype=dtype), method.built()
+def test_half_input(method, dtype):
+    """Weights and inputs in half precision; so is what mixed layers get."""
+    layer, same = method.built(dtype=dtype), method.shared()
     for variable in own_weights(layer):
         # Statistics are kept in float32 all the same.
         kept = dtype if variable.trainable else "float32"
@@ -91,7 +87,8 @@ def test_float64(method):
     exact = keras.backend.backend() == "tensorflow"
     if keras.backend.backend() == "jax":
         pytest.skip("JAX has no float64 unless it is started with it")
-    layer, same = method.built(dtype="float64"), method.built()
+    layer, same = method.built(dtype="float64"), method.shared()
+    weights, state = values(layer)
     inputs = [
         a.astype("float64") if a.dtype.kind == "f" else a
         for a in method.inputs()
@@ -106,12 +103,11 @@ def test_float64(method):
         np.testing.assert_allclose(numpy(a), b, rtol=0, atol=1e-4)
     if exact and method.reference():
         oracle, config = method.reference()
-        layer = method.built(dtype="float64")
-        weights, state = values(layer)
-        y = outputs(run(layer, method, inputs))
         expected, _ = oracle(inputs, config, weights, state, True)
         several = isinstance(expected, tuple)
-        for a, b in zip(y, expected if several else [expected], strict=True):
+        for a, b in zip(
+            outputs(y), expected if several else [expected], strict=True
+        ):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
@@ -121,7 +117,7 @@ def test_beyond_the_range_of_half(method):
     # float32 under mixed_float16, then float16 itself.
     for x, dtype in ((x * 100 + 7e4, "float32"), (x * 100 + 6e4, "float16")):
         x = x.astype(dtype)
-        layer, same = method.built(dtype="mixed_float16"), method.built()
+        layer, same = method.built(dtype="mixed_float16"), method.shared()
         y = run(layer, method, [x, *others])
         wide = run(same, method, [x.astype("float32"), *others])
         for t in outputs(wide):
@@ -136,10 +132,9 @@ def test_integers_are_converted(method):
     rng = np.random.default_rng(0)
     x = rng.integers(-20, 20, method.shape()).astype("int32")
     others = method.inputs()[1:]
-    y = run(method.built(), method, [x, *others])
+    y = outputs(run(method.shared(), method, [x, *others]))
     floats = [x.astype("float32"), *others]
-    for a, b in zip(
-        outputs(y), outputs(run(method.built(), method, floats)), strict=True
-    ):
+    expected = outputs(run(method.shared(), method, floats))
+    for a, b in zip(y, expected, strict=True):
         assert a.dtype == "float32"
         np.testing.assert_array_equal(a, b)

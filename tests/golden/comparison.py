@@ -4,13 +4,13 @@ import re
 
 import keras
 import numpy as np
+
+from golden.tolerance import error
+from golden.tolerance import tolerance
 from gradients import build
 from gradients import gradients
 from gradients import inference
 from gradients import weight_name
-
-from golden.tolerance import error
-from golden.tolerance import tolerance
 
 # " (groups,)", " (d,1)": the shape that a state's role may carry.
 SHAPE = re.compile(r" \(\w*(,\w*)+\)")

@@ -102,7 +102,7 @@ def without_ties(x):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("method", COMPARED, ids=str)
 def test_gradient(method, training):
-    check(method, method.built(), method.inputs(), training)
+    check(method, method.shared(), method.inputs(), training)
 
 
 @pytest.mark.parametrize("method", MASKED, ids=str)
@@ -110,7 +110,7 @@ def test_gradient_under_a_mask(method):
     inputs = method.inputs()
     rank = min(3, method.rank - 1)
     mask = some_mask(inputs[0].shape, rank)
-    check(method, method.built(), inputs, True, mask)
+    check(method, method.shared(), inputs, True, mask)
 
 
 @pytest.mark.parametrize("method", COMPARED, ids=str)

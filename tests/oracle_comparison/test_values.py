@@ -20,7 +20,7 @@ MASKED = [m for m in COMPARED if m.mask_behaviour == "statistics"]
 
 def compare(method, inputs, training, mask=None, rank=None):
     """One call of the layer against the formulas."""
-    layer = method.built(rank)
+    layer = method.shared(rank)
     weights, state = values(layer)
     given = {} if mask is None else {"mask": mask}
     y = outputs(layer(method.given(inputs), training=training, **given))
@@ -55,10 +55,22 @@ def test_every_rank(method, rank):
 
 @pytest.mark.parametrize("method", MASKED, ids=str)
 def test_masked(method):
-    inputs = method.inputs()
+    x, *others = method.inputs()
     for rank in range(1, method.rank + 1):
         if rank == method.rank and "moving_matrix" in method.state:
             continue  # channels that are whitened together share a mask
-        mask = some_mask(inputs[0].shape, rank)
-        compare(method, inputs, True, mask)
-        compare(method, inputs, False, mask * np.float32(1.0))
+        mask = some_mask(x.shape, rank)
+        # Padding may hold anything.
+        held = np.where(seen_in(x, mask), x, np.float32(np.nan))
+        compare(method, [held, *others], True, mask)
+    compare(method, [held, *others], False, mask.astype("float32"))
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in MASKED if m.counts], ids=str
+)
+def test_weighted(method):
+    inputs = method.inputs()
+    weights = np.random.default_rng(7).uniform(0, 2, inputs[0].shape[:2])
+    weights[1, 1] = 0.0
+    compare(method, inputs, True, weights.astype("float32"))

@@ -8,8 +8,8 @@ import keras
 from keras_norm.core.areas import Area
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.operations import Standardize
+from keras_norm.core.renorm import Renorm
 from keras_norm.core.statistics import MovingAverage
-from keras_norm.core.statistics import Renorm
 
 
 @keras.saving.register_keras_serializable("keras_norm")

@@ -9,7 +9,7 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import moments
 from keras_norm.core.areas import Area
-from keras_norm.core.deviations import absolute
+from keras_norm.core.entries import absolute
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.operations import Scale
 from keras_norm.core.operations import ScaleByDeviation

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_norm.core import moments
 from keras_norm.core.areas import Area
-from keras_norm.core.deviations import absolute
+from keras_norm.core.entries import absolute
 from keras_norm.core.layer import AFFINE
 from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of

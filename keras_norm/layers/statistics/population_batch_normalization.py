@@ -7,7 +7,7 @@ import keras
 
 from keras_norm.core.areas import Area
 from keras_norm.core.normalization import ComposedNormalization
-from keras_norm.core.statistics import Population
+from keras_norm.core.population import Population
 
 
 @keras.saving.register_keras_serializable("keras_norm")

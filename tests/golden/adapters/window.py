@@ -55,7 +55,11 @@ def window_mean(plan, x, axis):
     """
     sigma = 2.0**30
     layer = plan.layer_of(
-        axis, sigma_initializer=sigma, center=False, scale=False
+        axis,
+        sigma_initializer=sigma,
+        center=False,
+        scale=False,
+        dtype=str(x.dtype),
     )
     mean = x - sigma * np.array(layer(x))
     # The window spans the channels: they all have the same mean.

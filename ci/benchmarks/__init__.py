@@ -1,0 +1,1 @@
+"""What ci/benchmark consists of."""

@@ -1,0 +1,63 @@
+"""Compiled and eager steps have the same outputs, gradients and state."""
+
+import keras
+import numpy as np
+import pytest
+from contract.methods import METHODS
+from contract.methods import first_of_each
+from contract.methods import values
+from contract.tolerances import close
+from gradients import gradients
+
+pytestmark = pytest.mark.compile
+
+# torch.compile takes seconds for each layer, XLA some tenths.
+FEW = (
+    "BatchNormalization",
+    "LayerNormalization",
+    "GroupNormalization",
+    "EvoNorm",
+    "IterativeNormalization",
+    "SwitchableNormalization",
+)
+torch = keras.backend.backend() == "torch"
+COMPILED = [m for m in first_of_each() if not torch or m.layer in FEW]
+
+
+def compare(method):
+    inputs = method.inputs()
+    upstream = np.random.default_rng(0).normal(size=inputs[0].shape)
+    eager, compiled = method.built(), method.built()
+    given = [method.given(inputs)]
+    a = gradients(eager, given, upstream)
+    b = gradients(compiled, given, upstream, jit=True)
+    close(first(b.outputs), first(a.outputs))
+    for x, y in zip(flat(a.inputs), flat(b.inputs), strict=True):
+        close(y, x)
+    for x, y in zip(a.weights.values(), b.weights.values(), strict=True):
+        close(y, x, entries=inputs[0].size)
+    for name, state in values(eager)[1].items():
+        close(values(compiled)[1][name], state, entries=inputs[0].size)
+
+
+def first(outputs):
+    return outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+
+
+def flat(inputs):
+    first = inputs[0]
+    found = first if isinstance(first, list) else [first]
+    return [g for g in found if g is not None]
+
+
+@pytest.mark.parametrize("method", COMPILED, ids=str)
+def test_compiled_step_is_the_eager_step(method):
+    compare(method)
+
+
+@pytest.mark.all
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if m not in COMPILED], ids=str
+)
+def test_compiled_step_of_every_row(method):
+    compare(method)

@@ -1,0 +1,117 @@
+"""Data far from zero: the result of float64, on every backend.
+
+x = m + N(0, 1), rounded to float32 once. What is promised is the error of the
+normalized output: 1e-4 at m = 1e4, 1e-3 at 1e5, 1e-2 at 1e6; relative to the
+largest entry where nothing is subtracted.
+"""
+
+import numpy as np
+import pytest
+from contract.methods import METHODS
+from contract.methods import TABLE
+from contract.methods import outputs
+from contract.methods import values
+from contract.shifted import shifted_inputs
+from contract.shifted import shifted_layer
+from contract.shifted import with_outlier
+from contract.tolerances import largest
+
+COMPARED = [m for m in METHODS if m.reference()]
+SEQUENCES = [
+    m
+    for m in COMPARED
+    if 3 in m.ranks and m.mask_behaviour == "statistics"
+]
+PROMISED = {1e4: 1e-4, 1e5: 1e-3, 1e6: 1e-2}
+# Both signs: what holds for m must hold for -m.
+SHIFTS = [1e4, -1e5, 1e6]
+MAPS = [
+    m
+    for m in METHODS
+    if str(m)
+    in (
+        "BatchNormalization",
+        "GroupNormalization-2",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "SwitchableNormalization",
+    )
+]
+
+
+def check(method, layer, inputs, shift, mask=None, training=True):
+    """The layer against the formulas in float64."""
+    oracle, config = method.reference()
+    weights, state = values(layer)
+    given = {} if mask is None else {"mask": mask}
+    y = outputs(layer(method.given(inputs), training=training, **given))
+    expected, moved = oracle(inputs, config, weights, state, training, mask)
+    several = isinstance(expected, tuple)
+    for a, b in zip(y, expected if several else [expected], strict=True):
+        seen = np.ones(b.shape, bool)
+        if mask is not None:
+            seen &= mask.reshape(mask.shape + (1,) * (b.ndim - mask.ndim))
+        scale = max(1.0, largest(b[seen]))
+        if method.centres and method.scales and a is y[0]:
+            scale = 1.0
+        error = np.max(np.abs(a[seen] - b[seen]))
+        assert error <= PROMISED[abs(shift)] * scale
+    for name, value in values(layer)[1].items():
+        scale = max(1.0, largest(moved[name]))
+        error = np.max(np.abs(value - moved[name]))
+        # State is absolute: as exact as a float32 of that size, no better.
+        assert error <= max(PROMISED[abs(shift)], 1e-6 * scale) * scale, name
+
+
+@pytest.mark.parametrize("method", COMPARED, ids=str)
+def test_far_from_zero(method):
+    for shift in SHIFTS:
+        layer = shifted_layer(method, shift)
+        check(method, layer, shifted_inputs(method, shift), shift)
+    layer = shifted_layer(method, 1e4)
+    inputs = shifted_inputs(method, 1e4)
+    check(method, layer, inputs, 1e4, training=False)
+
+
+@pytest.mark.parametrize("method", COMPARED, ids=str)
+def test_outlier_as_the_first_entry(method):
+    for shift in (1e4, 1e6):
+        inputs = with_outlier(shifted_inputs(method, shift), shift)
+        check(method, shifted_layer(method, shift), inputs, shift)
+
+
+@pytest.mark.parametrize("method", SEQUENCES, ids=str)
+def test_left_padded_sequences(method):
+    x, *others = shifted_inputs(method, 1e4, rank=3)
+    first = np.array([0, 1, 2, 3, 4, 0])
+    mask = np.arange(5) >= first[:, None]
+    x = np.where(mask[..., None], x, np.float32(0.0))
+    layer = shifted_layer(method, 1e4, rank=3)
+    check(method, layer, [x, *others], 1e4, mask)
+
+
+@pytest.mark.parametrize("method", MAPS, ids=str)
+def test_large_maps(method):
+    shape = (1, 256, 256, 8)
+    inputs = method.inputs(shape=shape, shift=1e4)
+    check(method, shifted_layer(method, 1e4), inputs, 1e4)
+    check(
+        method,
+        shifted_layer(method, 1e4),
+        with_outlier(inputs, 1e4),
+        1e4,
+    )
+
+
+def test_all_maps_are_rows_of_the_table():
+    assert len(MAPS) == 5 <= len(TABLE)
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if m.layer == "BatchNormalization"], ids=str
+)
+def test_spread_much_smaller_than_the_mean(method):
+    # 1000 with a deviation of 0.1: what Keras on PyTorch makes NaN of.
+    x = np.random.default_rng(0).normal(1000.0, 0.1, (64, 8))
+    layer = shifted_layer(method, 1000.0, rank=2)
+    check(method, layer, [x.astype("float32")], 1e4)

@@ -1,0 +1,178 @@
+"""Where layers run: compiled training steps, models in models, time steps."""
+
+import keras
+import numpy as np
+import pytest
+from contract.methods import METHODS
+from contract.methods import SHAPES
+from contract.methods import first_of_each
+from contract.methods import numpy
+from contract.methods import outputs
+from contract.methods import values
+from contract.tolerances import close
+
+# Many layers share one model, since compiling costs a second for each model.
+PLAIN = [m for m in METHODS if not m.conditions and 4 in m.ranks]
+CONDITIONED = [m for m in METHODS if m.conditions and 4 in m.ranks]
+GROUP = 12
+GROUPS = [
+    chosen[i : i + GROUP]
+    for chosen in (PLAIN, CONDITIONED)
+    for i in range(0, len(chosen), GROUP)
+]
+# Two of six samples and a shorter one of four.
+BATCH, SAMPLES = 6, 16
+XLA = keras.backend.backend() in ("tensorflow", "jax")
+
+
+def symbolic(method, shape=(4, 3, 8)):
+    """Further inputs of a functional model."""
+    return [
+        keras.Input(a.shape[1:], dtype=a.dtype.name)
+        for a in method.conditions_for((2, *shape))
+    ]
+
+
+def data(method, samples=SAMPLES, seed=1):
+    return method.inputs(shape=(samples, 4, 3, 8), seed=seed)
+
+
+def together(methods, shape=(4, 3, 8)):
+    """One model of layers side by side: (model, layers, arrays)."""
+    x = keras.Input(shape)
+    arrays = [data(methods[0])[0]]
+    inputs, means, layers = [x], [], []
+    for method in methods:
+        rest = symbolic(method)
+        layer = method.built()
+        y = layer(method.given([x, *rest]))
+        y = y[0] if isinstance(y, (list, tuple)) else y
+        means.append(keras.layers.GlobalAveragePooling2D()(keras.ops.tanh(y)))
+        inputs += rest
+        arrays += data(method)[1:]
+        layers.append(layer)
+    out = keras.layers.Concatenate()(means) if len(means) > 1 else means[0]
+    out = keras.layers.Dense(1)(out)
+    return keras.Model(inputs, out), layers, arrays
+
+
+@pytest.mark.parametrize("methods", GROUPS, ids=lambda g: str(g[0]))
+def test_fit(methods):
+    model, layers, arrays = together(methods)
+    before = [values(layer) for layer in layers]
+    model.compile("sgd", "mse", jit_compile=XLA)
+    target = np.random.default_rng(0).normal(size=(SAMPLES, 1))
+    history = model.fit(
+        arrays,
+        target.astype("float32"),
+        batch_size=BATCH,
+        epochs=1,
+        shuffle=False,
+        verbose=0,
+    )
+    assert np.isfinite(history.history["loss"][0])
+    arrays = iter(arrays)
+    x = next(arrays)
+    for method, layer, (weights, state) in zip(
+        methods, layers, before, strict=True
+    ):
+        rest = [next(arrays) for _ in method.conditions]
+        trained, moved = values(layer)
+        for name, value in trained.items():
+            assert np.all(np.isfinite(value))
+            # Behind softmax or max some weights may get no gradient.
+            assert np.any(value != weights[name]), (str(method), name)
+        expected = stepped(method, [x, *rest], weights, state)
+        for name, value in moved.items():
+            close(value, expected[name], entries=576)
+
+
+def stepped(method, arrays, weights, state):
+    """State after the batches of `fit`: eager steps of a second layer."""
+    layer = method.shared()
+    for start in range(0, SAMPLES, BATCH):
+        batch = [a[start : start + BATCH] for a in arrays]
+        layer(method.given(batch), training=True)
+    return values(layer)[1]
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in first_of_each() if not m.conditions], ids=str
+)
+def test_sequential_and_nested(method):
+    if method.outputs > 1:
+        pytest.skip("several outputs")
+    layer = method.built()
+    x = data(method, 6)[0]
+    expected = outputs(layer(x))[0]
+    inner = keras.Sequential([layer])
+    outer = keras.Input((4, 3, 8))
+    model = keras.Model(outer, keras.layers.Activation("linear")(inner(outer)))
+    close(numpy(model(x)), expected)
+    state = [numpy(v) for v in layer.non_trainable_variables]
+    numpy(model(x, training=True))
+    moved = [numpy(v) for v in layer.non_trainable_variables]
+    for a, b in zip(state, moved, strict=True):
+        assert np.any(a != b)
+
+
+@pytest.mark.parametrize("method", first_of_each(), ids=str)
+def test_clone_of_a_model(method):
+    x = keras.Input((4, 3, 8))
+    rest = symbolic(method)
+    layer = method.built()
+    y = layer(method.given([x, *rest]))
+    model = keras.Model([x, *rest], y)
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    arrays = data(method, 6)
+    for a, b in zip(
+        outputs(model(arrays)), outputs(clone(arrays)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        m
+        for m in first_of_each()
+        if not m.conditions and 2 in m.ranks and m.outputs == 1
+    ],
+    ids=str,
+)
+def test_time_distributed(method):
+    layer = method.shared(2)
+    x = np.random.default_rng(0).normal(size=(6, 5, 8)).astype("float32")
+    expected = np.stack(
+        [numpy(layer(x[:, t])) for t in range(x.shape[1])], axis=1
+    )
+    wrapped = keras.layers.TimeDistributed(layer)
+    close(numpy(wrapped(x)), expected)
+    model = keras.Sequential([keras.Input((5, 8)), wrapped])
+    assert model.output_shape == (None, 5, 8)
+    close(numpy(model(x)), expected)
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in first_of_each() if m.conditions], ids=str
+)
+def test_second_inputs_by_position_and_in_a_list(method):
+    inputs = method.inputs()
+    layer = method.built()
+    close(numpy(layer(*inputs)), numpy(layer(inputs)))
+    fresh = method.make()
+    y = fresh(*inputs)
+    assert fresh.built
+    assert tuple(y.shape) == SHAPES[method.rank]
+
+
+def test_memory_of_the_model_is_in_one_place():
+    # One layer used twice: both uses move the same state.
+    layer = METHODS[0].built()
+    x = keras.Input((4, 3, 8))
+    model = keras.Model(x, layer(layer(x)))
+    assert len(model.non_trainable_variables) == 2
+    before = numpy(layer.moving_mean)
+    model(data(METHODS[0])[0], training=True)
+    assert np.any(numpy(layer.moving_mean) != before)

@@ -1,0 +1,149 @@
+"""Sizes that are not known, any rank, channels first."""
+
+import keras
+import numpy as np
+import pytest
+from contract.methods import METHODS
+from contract.methods import SHAPES
+from contract.methods import channels_first
+from contract.methods import first_of_each
+from contract.methods import numpy
+from contract.methods import outputs
+from contract.methods import values
+from contract.tolerances import close
+
+ANY_SIZE = [m for m in METHODS if m.any_size and 4 in m.ranks]
+GROUP = 12
+GROUPS = [ANY_SIZE[i : i + GROUP] for i in range(0, len(ANY_SIZE), GROUP)]
+
+
+def symbols(method, shape):
+    """Symbolic inputs for a first of that shape."""
+    made = [keras.KerasTensor(shape, "float32")]
+    known = tuple(7 if n is None else n for n in shape)
+    for a in method.conditions_for(known):
+        unknown = tuple(
+            None if i == 0 or n == 7 else n for i, n in enumerate(a.shape)
+        )
+        made.append(keras.KerasTensor(unknown, a.dtype.name))
+    return made
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_output_shapes(method):
+    for rank in method.ranks:
+        known = (None, *SHAPES[rank][1:])
+        layer = method.make()
+        y = layer(method.given(symbols(method, known)))
+        first, *others = y if isinstance(y, (list, tuple)) else [y]
+        assert tuple(first.shape) == known
+        for t in others:
+            assert tuple(t.shape) == (*known[:-1], 1)
+        if method.outputs == 1:
+            shapes = [t.shape for t in symbols(method, known)]
+            shape = layer.compute_output_shape(
+                shapes if method.conditions else known
+            )
+            assert tuple(shape) == known
+    if method.any_size:
+        unknown = (*(None for _ in SHAPES[method.rank][:-1]), 8)
+        y = method.make()(method.given(symbols(method, unknown)))
+        first = y[0] if isinstance(y, (list, tuple)) else y
+        assert tuple(first.shape) == unknown
+
+
+def traced(function, arrays):
+    """`function` compiled for arrays whose sizes, but the last, are unknown.
+
+    Only TensorFlow traces with unknown sizes; JAX and PyTorch know them.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    signature = [
+        tf.TensorSpec(
+            [
+                None if i == 0 or (0 < i < a.ndim - 1) else n
+                for i, n in enumerate(a.shape)
+            ],
+            a.dtype,
+        )
+        for a in arrays
+    ]
+    return tf.function(function, input_signature=signature)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("methods", GROUPS, ids=lambda g: str(g[0]))
+def test_unknown_sizes(methods, training):
+    layers = [m.shared() for m in methods]
+    sizes = [(6, 4, 3, 8), (5, 3, 4, 8)]
+    arrays = [inputs_together(methods, size) for size in sizes]
+
+    def run(*arrays):
+        arrays = list(arrays)
+        x, found = arrays.pop(0), []
+        for method, layer in zip(methods, layers, strict=True):
+            rest = [arrays.pop(0) for _ in method.conditions]
+            y = layer(method.given([x, *rest]), training=training)
+            found.append(y[0] if isinstance(y, (list, tuple)) else y)
+        return found
+
+    compiled = traced(run, arrays[0])
+    for given in arrays:
+        before = [layer.get_weights() for layer in layers]
+        tensors = [keras.ops.convert_to_tensor(a) for a in given]
+        y = outputs(compiled(*tensors))
+        after = [values(layer)[1] for layer in layers]
+        for layer, weights in zip(layers, before, strict=True):
+            layer.set_weights(weights)
+        expected = outputs(run(*tensors))
+        for a, b in zip(y, expected, strict=True):
+            close(a, b)
+        for layer, state in zip(layers, after, strict=True):
+            for name, value in values(layer)[1].items():
+                close(state[name], value)
+
+
+def inputs_together(methods, shape):
+    first = methods[0].inputs(shape=shape)[0]
+    rest = [a for m in methods for a in m.conditions_for(shape)]
+    return [first, *rest]
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if m.takes_axis], ids=str
+)
+def test_channels_first(method):
+    x, *others = method.inputs()
+    layer, same = method.shared(), method.built(axis=1)
+    moved = [
+        np.moveaxis(a, -1, 1) if a.ndim == x.ndim else a for a in (x, *others)
+    ]
+    for training in (True, False):
+        y = outputs(layer(method.given([x, *others]), training=training))
+        y1 = outputs(same(method.given(moved), training=training))
+        assert y1[0].shape == channels_first(x.shape)
+        for a, b in zip(y1, y, strict=True):
+            close(np.moveaxis(a, 1, -1), b)
+    for a, b in zip(values(layer), values(same), strict=True):
+        for name in a:
+            close(b[name], a[name])
+
+
+@pytest.mark.parametrize("method", first_of_each(), ids=str)
+def test_static_sizes_in_a_functional_model(method):
+    shape = method.shape()
+    x = keras.Input(batch_shape=shape)
+    rest = [
+        keras.Input(batch_shape=a.shape, dtype=a.dtype.name)
+        for a in method.conditions_for(shape)
+    ]
+    layer = method.built()
+    y = layer(method.given([x, *rest]))
+    model = keras.Model([x, *rest], y)
+    inputs = method.inputs()
+    expected = outputs(layer(method.given(inputs)))
+    for a, b in zip(outputs(model(inputs)), expected, strict=True):
+        close(numpy(keras.ops.convert_to_tensor(a)), b)
