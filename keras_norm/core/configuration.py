@@ -63,7 +63,10 @@ def arguments(cls: type) -> list[str]:
 def default(cls: type, name: str) -> object:
     """Plain data of the default of a constructor argument."""
     for base in cls.__mro__:
-        parameters = inspect.signature(base.__init__).parameters
+        constructor = vars(base).get("__init__")
+        parameters = (
+            inspect.signature(constructor).parameters if constructor else {}
+        )
         if name in parameters:
             value = parameters[name].default
             if name.endswith("initializer"):

@@ -102,6 +102,10 @@ def entry_at(ordered, index):
 
 def extremes(values, valid):
     """Smallest and largest entry that counts, 0 where none does."""
+    if values.shape[0] == 0:
+        # No part at all: PyTorch has no maximum of nothing.
+        nothing = ops.sum(values, axis=-1)
+        return nothing, nothing
     some = ops.any(valid, axis=-1)
     low = ops.min(ops.where(valid, values, math.inf), axis=-1)
     high = ops.max(ops.where(valid, values, -math.inf), axis=-1)

@@ -152,8 +152,8 @@ class NormalizationLayer(keras.layers.Layer):
         self.gamma_regularizer = keras.regularizers.get(gamma_regularizer)
         self.beta_constraint = keras.constraints.get(beta_constraint)
         self.gamma_constraint = keras.constraints.get(gamma_constraint)
-        self.gamma = None
-        self.beta = None
+        self.gamma: Any = None
+        self.beta: Any = None
         self.supports_masking = True
         # Inputs arrive as they are and are cast here, up: 7e4 would be inf in
         # float16 before call() sees it.

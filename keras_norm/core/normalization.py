@@ -11,7 +11,6 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import averages
 from keras_norm.core import elementwise
-from keras_norm.core import recoveries
 from keras_norm.core import registry
 from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
@@ -100,7 +99,7 @@ class ComposedNormalization(NormalizationLayer):
             mixes = getattr(self.area, "mixes_samples", False)
             statistics = "moving" if mixes else "batch"
         self.statistics: Any = registry.statistics(statistics)
-        self.recovery: Any = recoveries.get(recovery)
+        self.recovery: Any = registry.recovery(recovery)
 
     def __init_subclass__(cls, **kwargs):
         """A subclass with its own constructor is a preset: parts are fixed."""

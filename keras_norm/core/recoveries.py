@@ -221,20 +221,3 @@ class DenseStyle(Nothing):
         both = ops.matmul(w, kernel) + ops.cast(layer.bias, scale.dtype)
         gamma, beta = ops.split(both, 2, axis=-1)
         return scale * (1.0 + gamma), offset * (1.0 + gamma) + beta
-
-
-NAMES = {
-    "affine": Affine,
-    "none": Nothing,
-    "conditional": Conditional,
-    "style": Style,
-    "generated": Generated,
-    "dense": DenseStyle,
-}
-
-
-def get(identifier) -> Nothing:
-    """A recovery from a name, an object, a config, or None."""
-    return configuration.get(
-        "none" if identifier is None else identifier, Nothing, "recovery", NAMES
-    )

@@ -1,4 +1,4 @@
-"""Names of areas, operations and statistics, as users write them."""
+"""Names of the four kinds of parts, as users write them."""
 
 from keras_norm.core import areas
 from keras_norm.core import configuration
@@ -6,6 +6,7 @@ from keras_norm.core import deviations
 from keras_norm.core import operations
 from keras_norm.core import population
 from keras_norm.core import positions
+from keras_norm.core import recoveries
 from keras_norm.core import renorm
 from keras_norm.core import statistics as estimators
 from keras_norm.core import whitening
@@ -38,6 +39,15 @@ STATISTICS = {
     "population": population.Population,
 }
 
+RECOVERIES = {
+    "affine": recoveries.Affine,
+    "none": recoveries.Nothing,
+    "conditional": recoveries.Conditional,
+    "style": recoveries.Style,
+    "generated": recoveries.Generated,
+    "dense": recoveries.DenseStyle,
+}
+
 
 def area(identifier):
     """An area from a name, an object or a config."""
@@ -55,3 +65,10 @@ def statistics(identifier):
     """Statistics from a name, an object or a config."""
     kind = estimators.Batch
     return configuration.get(identifier, kind, "statistics", STATISTICS)
+
+
+def recovery(identifier):
+    """A recovery from a name, an object, a config, or None."""
+    kind = recoveries.Nothing
+    named = "none" if identifier is None else identifier
+    return configuration.get(named, kind, "recovery", RECOVERIES)

@@ -144,7 +144,8 @@ class Newton(operations.Operation):
         """1 in the rows and columns that fill up the last group."""
         groups, d = self.layout(channels)
         real = (np.arange(groups * d) < channels).reshape(groups, d)
-        return 1.0 - (real[:, :, None] & real[:, None, :])
+        # Not 1 - real: PyTorch's compiler subtracts no booleans.
+        return np.where(real[:, :, None] & real[:, None, :], 0.0, 1.0)
 
     def _rows(self, centred):
         """(..., C) -> (M, groups, d), filled up with zeros."""

@@ -16,6 +16,7 @@ border. Four decisions keep it exact and its cost independent of k:
 
 import math
 from collections import namedtuple
+from typing import Any
 
 import keras
 from keras import ops
@@ -34,7 +35,7 @@ from keras_norm.core.areas import is_count
 Span = namedtuple("Span", "axis before after kernel")
 
 
-def per_axis(name: str, size: object, count: int) -> tuple:
+def per_axis(name: str, size: Any, count: int) -> tuple:
     """A positive size for each of `count` axes, from one or from that many."""
     several = isinstance(size, (list, tuple))
     sizes = tuple(size) if several else (size,) * count

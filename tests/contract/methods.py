@@ -449,7 +449,7 @@ def windows():
         Method,
         "LocalContextNormalization",
         12,
-        ranks=(3, 4),
+        ranks=(2, 3, 4),
         counts=(),
         lone_channel=False,
     )

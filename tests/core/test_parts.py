@@ -18,9 +18,7 @@ from keras_norm import recoveries
 from keras_norm import statistics
 from keras_norm.core import configuration
 from keras_norm.core import moments
-from keras_norm.core import recoveries as core_recoveries
 from keras_norm.core import registry
-from keras_norm.core import statistics as core_statistics
 
 CHAPTERS = (areas, operations, statistics, recoveries)
 
@@ -141,8 +139,8 @@ def test_repr_of_a_layer_says_what_it_is_made_of():
 KINDS = {
     "area": (registry.area, registry.AREAS),
     "operation": (registry.operation, registry.OPERATIONS),
-    "statistics": (core_statistics.get, core_statistics.NAMES),
-    "recovery": (core_recoveries.get, core_recoveries.NAMES),
+    "statistics": (registry.statistics, registry.STATISTICS),
+    "recovery": (registry.recovery, registry.RECOVERIES),
 }
 NAMED = [
     pytest.param(argument, name, id=f"{argument}-{name}")

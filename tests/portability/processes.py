@@ -17,7 +17,7 @@ def start(script, *arguments, backend, **variables):
         env={
             **os.environ,
             "KERAS_BACKEND": backend,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
             "PYTHONWARNINGS": "ignore",
             "TF_CPP_MIN_LOG_LEVEL": "3",
             **variables,

@@ -6,6 +6,7 @@ sums over replicas and gradients.
 
 import ast
 import inspect
+import sys
 from pathlib import Path
 
 import keras
@@ -42,8 +43,9 @@ def imported(tree):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call):
             function = ast.unparse(node.func)
-            if function.endswith(("import_module", "__import__")):
-                yield ast.unparse(node.args[0]).strip("'\"")
+            at_run_time = function.endswith(("import_module", "__import__"))
+            if at_run_time and isinstance(node.args[0], ast.Constant):
+                yield node.args[0].value
 
 
 @sources
@@ -82,8 +84,6 @@ def test_inaccurate_operations_are_not_used(source):
 
 @sources
 def test_imports_are_from_keras_numpy_and_the_standard_library(source):
-    import sys
-
     allowed = {"keras", "numpy", "keras_norm", *sys.stdlib_module_names}
     if source in MAY_IMPORT_BACKENDS:
         allowed |= BACKENDS
@@ -159,9 +159,12 @@ def test_docstring_of_a_layer_is_complete(name):
     cls = LAYERS[name]
     # Of its own, not that of its base.
     text = inspect.cleandoc(vars(cls)["__doc__"])
-    for section in ("Args:", "Call arguments:", "Raises:", "Example:"):
+    for section in ("Call arguments:", "Raises:", "Example:"):
         assert f"\n{section}\n" in text, section
     assert ">>> " in text
+    if not own_arguments(cls):
+        return
+    assert "\nArgs:\n" in text
     arguments = text.split("\nArgs:\n")[1].split("\n\n")[0]
     described = arguments.replace(" and ", ", ")
     for argument in own_arguments(cls):
@@ -172,13 +175,9 @@ def test_docstring_of_a_layer_is_complete(name):
 def test_docstring_of_a_layer_says_which_and_where_from(name):
     text = inspect.cleandoc(vars(LAYERS[name])["__doc__"])
     first = text.split("\n\n")[0]
-    assert "=" in first or name in (
-        "ComposedNormalization",
-    ), "the formula comes first"
+    assert "=" in first or name == "ComposedNormalization"
     module = inspect.getdoc(inspect.getmodule(LAYERS[name]))
-    assert "http" in text or name in ("UnitNormalization",), (
-        "there is no reference"
-    )
+    assert "\nReference:\n" in text or name == "UnitNormalization"
     assert module
 
 

@@ -135,9 +135,10 @@ class DivisiveNormalization(NormalizationLayer):
     def field(self, x, size, w):
         """Means over the window of that size."""
         axis = self.axis % len(x.shape)
-        moved = [a for a in range(1, len(x.shape)) if a != axis] or [axis]
+        others = tuple(a for a in range(1, len(x.shape)) if a != axis)
+        moved = others or (axis,)
         sizes = windows.per_axis("window", size, len(moved))
-        whole = (axis,)
+        whole: tuple = (axis,)
         if self.channel_window is not None:
             moved, sizes = (*moved, axis), (*sizes, self.channel_window)
         if axis in moved:
