@@ -126,5 +126,7 @@ def move(variable, value, seen, keep) -> None:
     """Variable <- keep * variable + (1 - keep) * value, where seen."""
     value = ops.stop_gradient(value)
     old = compact(variable, value.dtype)
-    new = ops.where(seen, old * keep + value * (1.0 - keep), old)
+    # Not old * keep + value * (1 - keep): that rounds at the size of the mean,
+    # this at the size of its change.
+    new = ops.where(seen, old + (value - old) * (1.0 - keep), old)
     variable.assign(ops.cast(ops.reshape(new, variable.shape), variable.dtype))

@@ -493,7 +493,8 @@ class Window(configuration.Part):
 
     def measure(self, d, w, axis, spans, operation):
         """Mean and variance of every window and group, groups at `axis`."""
-        mean, variance = _window_moments(spans, axis)(d, w)
+        found = _window_moments(spans, axis)(d, w)
+        mean, variance = found[0], found[1]
         if getattr(operation, "unbiased", False):
             count = ops.mean(w, axis=axis + 1) * d.shape[axis + 1]
             for span in spans:

@@ -40,6 +40,8 @@ CONDITIONS = {
         1 if i == axis % len(shape) else n for i, n in enumerate(shape)
     ),
 }
+# Weights that neither training nor the data move.
+CONSTANTS = ("sigma",)
 # State that holds means of the data: it follows a shift of them.
 MEANS = ("moving_mean", "moving_center", "renorm_mean")
 
@@ -58,7 +60,8 @@ class Method:
         options: constructor arguments, for inputs of eight channels.
         conditions: kinds of the further inputs, keys of `CONDITIONS`.
         weights: names of the trainable weights in order.
-        state: names of the other weights in order.
+        state: names of the weights that move in training, in order.
+        constants: names of weights that never move.
         ranks: ranks of the input that make sense.
         centres: subtracts a mean: a constant input gives beta, a shift of the
             input changes nothing but the state.
@@ -83,6 +86,7 @@ class Method:
     conditions: tuple = ()
     weights: tuple = AFFINE
     state: tuple = ()
+    constants: tuple = ()
     ranks: tuple = (2, 3, 4, 5)
     centres: bool = True
     scales: bool = True
@@ -229,6 +233,8 @@ def scramble(layer, seed=0):
             new = 0.3 * noise + np.eye(*old.shape)
         elif variable.trainable:
             new = old + 0.2 * noise
+        elif variable.name in CONSTANTS:
+            new = old
         elif variable.name == "step":
             new = old + 2
         elif variable.name in MEANS:
@@ -272,15 +278,11 @@ def own_weights(layer):
 
 def values(layer):
     """(weights, state) by name, as NumPy float64."""
-    found = []
-    for variables in (layer.trainable_weights, layer.non_trainable_weights):
-        found.append(
-            {
-                name_of(layer, v): numpy(v).astype("float64")
-                for v in variables
-            }
-        )
-    return found
+    state = [v for v in layer.non_trainable_weights if v.name not in CONSTANTS]
+    return [
+        {name_of(layer, v): numpy(v).astype("float64") for v in variables}
+        for variables in (layer.trainable_weights, state)
+    ]
 
 
 def numpy(tensor):
@@ -469,12 +471,16 @@ def windows():
         divisive("", fields, centres=False),
         divisive("renormalize", {**fields, "border": "renormalize"}),
         divisive(
-            "channel window", {**fields, "channel_window": 3}, centres=False
+            "channel window",
+            {**fields, "channel_window": 3},
+            centres=False,
+            ranks=(3, 4),
         ),
         divisive(
             "fixed sigma",
             {**fields, "learn_sigma": False, "sigma_initializer": 0.7},
             weights=AFFINE,
+            constants=("sigma",),
             centres=False,
         ),
         divisive("l1", {**fields, "l1": 0.01}, centres=False),
@@ -617,8 +623,8 @@ def robust_batch_normalization():
         ),
         range_("", {"num_chunks": 4}),
         range_("paper", {"num_chunks": 4, "scale_fix": "paper"}),
-        # 72 entries in chunks of 11, the last of 6.
-        range_("uneven", {"num_chunks": 7}),
+        # 72 entries in chunks of 11, the last of 6; 30 in chunks of 5.
+        range_("uneven", {"num_chunks": 7}, ranks=(3, 4, 5)),
         *(
             generalized(
                 kind,

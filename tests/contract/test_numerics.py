@@ -73,6 +73,16 @@ def test_far_from_zero(method):
     check(method, layer, inputs, 1e4, training=False)
 
 
+@pytest.mark.parametrize(
+    "method,rank",
+    [(m, r) for m in COMPARED for r in m.ranks if r != m.rank],
+    ids=str,
+)
+def test_far_from_zero_at_every_rank(method, rank):
+    layer = shifted_layer(method, 1e4, rank)
+    check(method, layer, shifted_inputs(method, 1e4, rank), 1e4)
+
+
 @pytest.mark.parametrize("method", COMPARED, ids=str)
 def test_outlier_as_the_first_entry(method):
     for shift in (1e4, 1e6):

@@ -57,7 +57,8 @@ def test_weights_in_the_order_of_the_table(method):
     # only then those of inner layers.
     own = [v.name for v in methods.own_weights(layer)]
     inner = [name for name in method.weights if name not in own]
-    assert own == [n for n in (*method.weights, *method.state) if n in own]
+    named = (*method.weights, *method.constants, *method.state)
+    assert own == [name for name in named if name in own]
     assert len(layer.get_weights()) == len(own) + len(inner)
 
 
@@ -71,7 +72,8 @@ def test_shapes_of_weights_and_state_are_those_of_the_formulas(method):
     shapes = [a.shape for a in method.inputs()]
     weights, state = methods.values(method.built())
     expected = weight_shapes(method.layer, method.options, shapes)
-    assert {k: v.shape for k, v in weights.items()} == expected
+    found = {k: v.shape for k, v in weights.items()}
+    assert found == {k: expected[k] for k in method.weights}
     initial = initial_state(method.layer, method.options, shapes[0])
     layer = method.make()
     method.build(layer, shapes[0])

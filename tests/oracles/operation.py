@@ -86,12 +86,12 @@ def variance_only_layer_normalization(
 
 
 def unit_normalization(inputs, config, weights, state, training, mask=None):
-    """y = x / sqrt(max(sum x^2, 1e-12)) over `axis` (as in Keras)."""
+    """y = x / max(sqrt(sum x^2), 1e-12) over `axis` (as in Keras)."""
     s = settings(config, axis=-1)
     x = np.asarray(inputs[0], dtype="float64")
     axes = tuple(axis_list(s.axis, x.ndim))
     square_sum = np.sum(x**2, axis=axes, keepdims=True)
-    return x / np.sqrt(np.maximum(square_sum, 1e-12)), {}
+    return x / np.maximum(np.sqrt(square_sum), 1e-12), {}
 
 
 def tlu(inputs, config, weights, state, training, mask=None):

@@ -11,12 +11,13 @@ from keras_norm.core.layer import check_axes
 
 @keras.saving.register_keras_serializable("keras_norm")
 class UnitNormalization(NormalizationLayer):
-    """y = x / max(||x||_2, 1e-6) over `axis`.
+    """y = x / max(||x||_2, 1e-12) over `axis`.
 
     Area: position. Operation: scale by the length. No recovery, no state.
 
     A drop-in for `keras.layers.UnitNormalization`; unlike it, correct in half
-    precision and with a finite gradient at zero.
+    precision and with a finite gradient at zero: 0, as for all vectors shorter
+    than 1e-12.
 
     Args:
         axis: axis or axes of the vectors.
@@ -59,4 +60,8 @@ class UnitNormalization(NormalizationLayer):
         x = self.widened(inputs)
         axes = check_axes("axis", self.axis)
         square = ops.sum(ops.square(x), axis=axes, keepdims=True)
-        return self.narrowed(x * ops.rsqrt(ops.maximum(square, 1e-12)))
+        # Shorter vectors are a constant's multiple without gradient: that of
+        # x / 1e-12 would overflow float16.
+        long = square > 1e-24
+        y = x * ops.rsqrt(ops.where(long, square, 1.0))
+        return self.narrowed(ops.where(long, y, ops.stop_gradient(x * 1e12)))
