@@ -35,7 +35,8 @@ class Area(configuration.Part):
         columns: "each" channel alone, "all" channels, or the number of groups
             of consecutive channels.
         size: samples of a chunk, number of parts, or number of gates.
-        synchronized: add up the statistics of all replicas.
+        synchronized: add up the statistics of all replicas. Chunks and parts
+            are cut from the samples that a replica holds.
     """
 
     family = "table"

@@ -39,7 +39,8 @@ class BatchGroupNormalization(ComposedNormalization):
             `groups` equal pieces. The two are the same where `groups` divides
             the channels.
         unbiased_moving_variance: store the variance divided by m - 1.
-        synchronized: add up the statistics of all replicas.
+        synchronized: add up the statistics of all replicas; parts are cut from
+            the samples that a replica holds.
         **kwargs: `center`, `scale`, `beta_...`, `gamma_...`, `name`, `dtype`:
             see `ComposedNormalization`.
 
