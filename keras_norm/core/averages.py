@@ -215,7 +215,7 @@ class Averages:
         if not self.chunked:
             return compact
         rows = self.rows_of_part()
-        index = ops.arange(self.n) // rows
+        index = ops.arange(self.n, dtype="int32") // rows
         return ops.take(compact, index, axis=0)
 
     def merged(self, compact):

@@ -81,6 +81,8 @@ class Conditional(Affine):
         """gamma0 and beta0, the hidden layer, the maps."""
         super().build(layer, channels)
         features = self.num_classes or condition_shape[-1]
+        # Wide, whatever the layer's policy: the maps make scales and offsets.
+        wide = "float64" if layer.compute_dtype == "float64" else "float32"
         if features is None:
             raise errors.received(
                 "The last axis of `condition` must have a static size.",
@@ -89,7 +91,7 @@ class Conditional(Affine):
         layer.hidden = None
         if self.hidden_units:
             layer.hidden = keras.layers.Dense(
-                self.hidden_units, "relu", dtype="float32", name="hidden"
+                self.hidden_units, "relu", dtype=wide, name="hidden"
             )
             layer.hidden.build((None, features))
             features = self.hidden_units
@@ -97,7 +99,7 @@ class Conditional(Affine):
             2 * channels,
             use_bias=False,
             kernel_initializer="zeros",
-            dtype="float32",
+            dtype=wide,
             name="projection",
         )
         layer.projection.build((None, features))

@@ -16,6 +16,16 @@ from keras_norm.core.statistics import compact
 from keras_norm.core.statistics import move
 
 
+def identity(d, dtype):
+    """The (d, d) identity, made of what exporters and compilers take.
+
+    ops.eye inside a batch does not export to ONNX, NumPy constants break the
+    graphs of PyTorch's compiler.
+    """
+    index = ops.arange(d, dtype="int32")
+    return ops.cast(ops.equal(index[:, None], index), dtype)
+
+
 def newton_inverse_square_root(s, iterations):
     """S^(-1/2) of positive definite S (..., d, d) by coupled Newton steps.
 
@@ -24,8 +34,7 @@ def newton_inverse_square_root(s, iterations):
     those diverge from about 10 steps on and these converge.
     """
     d = s.shape[-1]
-    # A NumPy constant: ops.eye inside a batch does not export to ONNX.
-    eye = ops.convert_to_tensor(np.eye(d), dtype=s.dtype)
+    eye = identity(d, s.dtype)
     trace = ops.sum(s * eye, axis=(-2, -1), keepdims=True)
     trace = ops.maximum(trace, moments.TINY)
     y, z = s / trace, eye
@@ -128,11 +137,10 @@ class Newton(operations.Operation):
         covariance = self._covariance(
             centred, weights, averages, layer.epsilon, x.shape[axis]
         )
-        pad = self._pad(x.shape[axis])
         matrix = self.inverse_root(covariance)
-        matrix = matrix * ops.cast(1.0 - pad, x.dtype) + ops.cast(
-            pad * np.eye(pad.shape[-1]), x.dtype
-        )
+        # The identity in what fills up the last group.
+        real, d = self._real(x.shape[axis], x.dtype), matrix.shape[-1]
+        matrix = matrix * real + (1.0 - real) * identity(d, x.dtype)
         seen = averages.weight > 0
         momentum = layer.statistics.momentum
         move(layer.moving_mean, averages.base + mean, seen, momentum)
@@ -140,12 +148,13 @@ class Newton(operations.Operation):
         move(layer.moving_matrix, rows, seen[:, :1], momentum)
         return centred, matrix
 
-    def _pad(self, channels):
-        """1 in the rows and columns that fill up the last group."""
+    def _real(self, channels, dtype):
+        """(groups, d, d): 0 in what fills up the last group, else 1."""
         groups, d = self.layout(channels)
-        real = (np.arange(groups * d) < channels).reshape(groups, d)
-        # Not 1 - real: PyTorch's compiler subtracts no booleans.
-        return np.where(real[:, :, None] & real[:, None, :], 0.0, 1.0)
+        real = ops.arange(groups * d, dtype="int32") < channels
+        real = ops.cast(real, dtype)
+        real = ops.reshape(real, (groups, d))
+        return ops.expand_dims(real, -1) * ops.expand_dims(real, -2)
 
     def _rows(self, centred):
         """(..., C) -> (M, groups, d), filled up with zeros."""
@@ -170,10 +179,8 @@ class Newton(operations.Operation):
         if averages.area.synchronized:
             total = replica_sum(total)
         entries = ops.maximum(averages.entries[0, 0], moments.TINY)
-        eye = (1.0 - self._pad(channels)) * np.eye(rows.shape[-1])
-        return total / entries + epsilon * ops.convert_to_tensor(
-            eye, dtype=rows.dtype
-        )
+        real, d = self._real(channels, rows.dtype), rows.shape[-1]
+        return total / entries + epsilon * real * identity(d, rows.dtype)
 
     def _apply(self, layer, centred, matrix, condition):
         """W (x - mean), with what folds folded into W."""

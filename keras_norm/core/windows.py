@@ -19,6 +19,7 @@ from collections import namedtuple
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_norm import errors
@@ -39,7 +40,7 @@ def per_axis(name: str, size: Any, count: int) -> tuple:
     """A positive size for each of `count` axes, from one or from that many."""
     several = isinstance(size, (list, tuple))
     sizes = tuple(size) if several else (size,) * count
-    if not all(is_count(k) for k in sizes) or not is_count(size or several):
+    if not all(is_count(k) for k in sizes) or not (several or is_count(size)):
         raise errors.received(
             f"`{name}` must be a positive integer, or one for each axis that "
             "the window moves along.",
@@ -75,6 +76,11 @@ def gaussian(axis: int, size: int, sigma: float, dtype: str) -> Span:
     return Span(axis, half, half, tuple(weights))
 
 
+def entire(axis: int) -> Span:
+    """The window that is the whole axis, whatever its length."""
+    return Span(axis, math.inf, math.inf, None)
+
+
 def mass(span: Span) -> float:
     """Mass of the whole window."""
     return float(span.before + span.after + 1) if span.kernel is None else 1.0
@@ -94,6 +100,8 @@ def clipped(span: Span, length: object) -> Span:
 
 def covers(span: Span, length: object) -> bool:
     """True where the window contains the whole axis from every place."""
+    if span.before == span.after == math.inf:
+        return True
     if span.kernel is not None or not isinstance(length, int):
         return False
     return min(span.before, span.after) >= length - 1
@@ -110,6 +118,8 @@ def padded(t, span: Span):
     """`t` with the zeros that the window sees outside."""
     width = [[0, 0] for _ in t.shape]
     width[span.axis] = [span.before, span.after]
+    if isinstance(t, np.ndarray):
+        return np.pad(t, width)
     return ops.pad(t, width, mode="constant", constant_values=0.0)
 
 
@@ -291,61 +301,124 @@ class Field:
 def _merged(a, b):
     """(weight, mean, sum of squares about it) of two parts together."""
     weight = a[0] + b[0]
-    share = b[0] / ops.maximum(weight, moments.TINY)
+    dtype = a[1].dtype
+    if isinstance(weight, np.ndarray):
+        share = b[0] / np.maximum(weight, 1.0)
+        shares = (share, a[0] * share)
+        share, both = (ops.convert_to_tensor(s, dtype) for s in shares)
+    else:
+        share = b[0] / ops.maximum(weight, moments.TINY)
+        both = a[0] * share
     apart = b[1] - a[1]
-    return (
-        weight,
-        a[1] + apart * share,
-        a[2] + b[2] + ops.square(apart) * (a[0] * share),
-    )
+    mean = a[1] + apart * share
+    return weight, mean, a[2] + b[2] + ops.square(apart) * both
 
 
-def merged_whole(parts, axes):
-    """The same for all entries along `axes`, which become one."""
+def _merged_axis(parts, axis):
+    """The same for all entries along an axis, which become one."""
     weight, mean, squares = parts
-    count = ops.sum(weight, axis=axes, keepdims=True)
+    count = ops.sum(weight, axis=axis, keepdims=True)
     share = weight / ops.maximum(count, moments.TINY)
-    overall = ops.sum(share * mean, axis=axes, keepdims=True)
+    overall = ops.sum(share * mean, axis=axis, keepdims=True)
     squares = squares + weight * ops.square(mean - overall)
-    return count, overall, ops.sum(squares, axis=axes, keepdims=True)
+    return count, overall, ops.sum(squares, axis=axis, keepdims=True)
 
 
-def parts_of(d, w, axis):
-    """Weight, mean and squares of the channels of a group at each position.
+def parts_of(d, axis, w=None):
+    """Weight, mean and sum of squares of each position and group.
 
     d: (..., groups, channels of a group, ...), groups at `axis`; w: weights of
-    the same rank.
+    that rank. Weight and squares are per channel of the group; without w the
+    weight is None, for 1.
     """
     inner = axis + 1
-    width = d.shape[inner]
-    seen = ops.mean(w, axis=inner)
-    if width == 1:
+    if d.shape[inner] == 1:
+        seen = None if w is None else ops.squeeze(w, inner)
         mean = ops.squeeze(d, inner)
         return seen, mean, ops.zeros_like(mean)
-    mean = ops.mean(w * d, axis=inner) / ops.maximum(seen, moments.TINY)
+    if w is None:
+        mean = mean_of_few(d, inner)
+        about = ops.square(d - ops.expand_dims(mean, inner))
+        return None, mean, mean_of_few(about, inner)
+    seen = ops.mean(w, axis=inner)
+    mean = mean_of_few(w * d, inner) / ops.maximum(seen, moments.TINY)
     about = ops.square(d - ops.expand_dims(mean, inner))
-    return seen * width, mean, ops.sum(w * about, axis=inner)
+    return seen, mean, mean_of_few(w * about, inner)
 
 
-def merged_windows(parts, spans):
-    """Parts of single positions, merged over the windows."""
-    for span in spans:
-        length = parts[1].shape[span.axis]
-        if covers(span, length):
-            parts = merged_whole(parts, (span.axis,))
+def mean_of_few(t, axis):
+    """Mean over an axis that is short: slices add up faster than it reduces."""
+    size = t.shape[axis]
+    if size > 8:
+        return ops.mean(t, axis=axis)
+    pieces = [
+        ops.squeeze(cut(t, axis, i, size - 1 - i), axis) for i in range(size)
+    ]
+    return sum(pieces[1:], pieces[0]) * (1.0 / size)
+
+
+def merged_windows(parts, spans, rows=None):
+    """Weight, mean and variance of the windows, from those of positions.
+
+    Where all weights are 1 each axis starts anew from 1: the entries that are
+    merged have seen the same number along the other axes. So the weights are
+    vectors, and known beforehand if the sizes are.
+
+    Args:
+        parts: see `parts_of`.
+        spans: the window.
+        rows: for each span the places whose windows are wanted; None: all.
+    """
+    weight, *moment = parts
+    count = 1.0
+    for i, span in enumerate(spans):
+        unit = weight is None
+        along = unit_weight(moment[0], span.axis) if unit else weight
+        seen, *moment = _merged_along((along, *moment), span)
+        if rows is not None:
+            seen = ops.convert_to_tensor(seen, moment[0].dtype)
+            seen, *moment = (
+                ops.take(t, rows[i], axis=span.axis) for t in (seen, *moment)
+            )
+        if unit:
+            seen = ops.convert_to_tensor(seen, moment[0].dtype)
+            moment[1] = moment[1] / seen
+            count = count * seen
         else:
-            parts = doubled(parts, clipped(span, length), _merged)
-    return parts
+            weight = seen
+    if weight is None:
+        return count, *moment
+    return weight, moment[0], moment[1] / ops.maximum(weight, moments.TINY)
+
+
+def unit_weight(t, axis):
+    """Ones along one axis, in NumPy if its length is known."""
+    length = t.shape[axis]
+    if not isinstance(length, int):
+        return ops.ones_like(t[tuple(only([axis], t))])
+    shape = [1] * len(t.shape)
+    shape[axis] = length
+    return np.ones(shape, "float32")
+
+
+def _merged_along(parts, span):
+    length = parts[1].shape[span.axis]
+    if not covers(span, length):
+        return doubled(parts, clipped(span, length), _merged)
+    weight, mean, squares = parts
+    weight = ops.convert_to_tensor(weight, mean.dtype)
+    return _merged_axis((weight, mean, squares), span.axis)
 
 
 @moments.cached
 def _window_moments(spans, axis):
-    """(d, w) -> mean and variance of every window and group, stacked."""
+    """(d[, w]) -> mean and variance of every window and group, stacked."""
 
     @ops.custom_gradient
-    def window_moments(d, w):
-        count, mean, squares = merged_windows(parts_of(d, w, axis), spans)
-        rate = 1.0 / ops.maximum(count, moments.TINY)
+    def window_moments(d, *w):
+        parts = parts_of(d, axis, *w)
+        count, mean, variance = merged_windows(parts, spans)
+        rate = 1.0 / ops.maximum(count * d.shape[axis + 1], moments.TINY)
 
         def grad(*args, upstream=None):
             if upstream is None:
@@ -359,9 +432,12 @@ def _window_moments(spans, axis):
                     level = _sum(level, mirrored(span))
             slope = ops.expand_dims(slope, axis + 1)
             level = ops.expand_dims(level, axis + 1)
-            return w * (slope * d + level), ops.zeros_like(w)
+            into = slope * d + level
+            if not w:
+                return into
+            return w[0] * into, ops.zeros_like(w[0])
 
-        return ops.stack([mean, squares * rate]), grad
+        return ops.stack([mean, variance]), grad
 
     return window_moments
 
@@ -465,7 +541,7 @@ class Window(configuration.Part):
 
         Returns:
             x - pivot, the pivot, the same data with 0 for what is masked, and
-            weights that broadcast against them.
+            a tuple of the weights, empty if there are none.
         """
         shape = tuple(ops.shape(x))
         channels = x.shape[axis]
@@ -476,8 +552,7 @@ class Window(configuration.Part):
         if w is None:
             pivot = moments.pivot_of(x, axes, keepdims=True)
             d = x - pivot
-            kept = (*axes[:-1],)
-            return d, pivot, d, ops.ones_like(x[tuple(only(kept, x))])
+            return d, pivot, d, ()
         full = list(ops.shape(w))
         for a in spatial:
             full[a] = shape[a]
@@ -489,16 +564,18 @@ class Window(configuration.Part):
         count = ops.mean(w, axis=axes, keepdims=True)
         pivot = ops.stop_gradient(pivot / ops.maximum(count, moments.TINY))
         d = x - pivot
-        return d, pivot, ops.where(w > 0, d, 0.0), w
+        return d, pivot, ops.where(w > 0, d, 0.0), (w,)
 
     def measure(self, d, w, axis, spans, operation):
-        """Mean and variance of every window and group, groups at `axis`."""
-        found = _window_moments(spans, axis)(d, w)
+        """Mean and variance of every window and group, groups at `axis`.
+
+        `w` is a tuple of the weights or empty.
+        """
+        found = _window_moments(spans, axis)(d, *w)
         mean, variance = found[0], found[1]
         if getattr(operation, "unbiased", False):
-            count = ops.mean(w, axis=axis + 1) * d.shape[axis + 1]
-            for span in spans:
-                count = total(count, span)
+            parts = parts_of(ops.stop_gradient(d), axis, *w)
+            count = merged_windows(parts, spans)[0] * d.shape[axis + 1]
             variance = moments.bessel(variance, count)
         return mean, variance
 

@@ -455,7 +455,7 @@ def windows():
         counts=(),
         lone_channel=False,
     )
-    window = {"channels_per_group": 2, "window_size": 3}
+    window = {"channels_per_group": 4, "window_size": 3}
     return [
         contrast("", size),
         contrast("box", {**size, "kernel": "box"}),
@@ -485,7 +485,7 @@ def windows():
         ),
         divisive("l1", {**fields, "l1": 0.01}, centres=False),
         context("", window),
-        context("whole image", {"channels_per_group": 2}),
+        context("whole image", {"channels_per_group": 4}),
         context("compat", {**window, "compat": True}, ranks=(4,)),
     ]
 
@@ -523,9 +523,7 @@ def scaling():
         rms("center", {"center": True}, weights=("scale", "beta")),
         rms("two axes", {"axis": (-2, -1)}, ranks=(3, 4)),
         Method("PixelNormalization", 15, weights=(), centres=False),
-        Method(
-            "VarianceOnlyLayerNormalization", 16, weights=(), centres=False
-        ),
+        Method("VarianceOnlyLayerNormalization", 16, weights=(), centres=False),
         Method(
             "VarianceOnlyLayerNormalization",
             16,
@@ -700,9 +698,7 @@ def recovery():
     dense = {"conditions": ("features",), "weights": ("kernel", "bias")}
     return [
         conditional(conditions=("features",)),
-        conditional(
-            "labels", {"num_classes": 3}, conditions=("labels",)
-        ),
+        conditional("labels", {"num_classes": 3}, conditions=("labels",)),
         conditional(
             "soft labels", {"num_classes": 3}, conditions=("soft labels",)
         ),
@@ -795,9 +791,7 @@ def compositions():
     return [
         row(**batch, **named(statistics="moving")),
         row("instance", one, weights=(), **named(**one)),
-        row(
-            "layer scale", whole, weights=(), centres=False, **named(**whole)
-        ),
+        row("layer scale", whole, weights=(), centres=False, **named(**whole)),
         row(
             "group",
             {"area": areas.Area("each", 2)},

@@ -1,6 +1,7 @@
 """Data far from zero, and layers whose state has seen such data."""
 
 import numpy as np
+
 from contract.methods import MEANS
 from contract.methods import numpy
 

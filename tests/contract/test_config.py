@@ -6,11 +6,11 @@ import json
 import keras
 import numpy as np
 import pytest
+
 from contract.methods import METHODS
 from contract.methods import first_of_each
 from contract.methods import outputs
 from contract.methods import scramble
-
 from keras_norm.core import configuration
 
 
@@ -33,9 +33,7 @@ def test_config_makes_the_same_layer(method):
     method.build(copy, method.shape())
     copy.set_weights(layer.get_weights())
     inputs = method.given(method.inputs())
-    for a, b in zip(
-        outputs(layer(inputs)), outputs(copy(inputs)), strict=True
-    ):
+    for a, b in zip(outputs(layer(inputs)), outputs(copy(inputs)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

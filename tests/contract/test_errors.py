@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 import pytest
+
 from contract.methods import METHODS
 from contract.methods import first_of_each
-
 from keras_norm import layers
 from keras_norm.areas import Area
 
@@ -30,7 +30,7 @@ def takes(method, name):
     return name in inspect.signature(method.cls.__init__).parameters
 
 
-# Axes and sizes -----------------------------------------------------------------
+# Axes and sizes --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("axis", [4, -5])
@@ -98,7 +98,7 @@ def test_layers_over_positions_need_them(method):
     refuses(lambda: layer.build((6, 8)), "input")
 
 
-# Groups -------------------------------------------------------------------------
+# Groups ----------------------------------------------------------------------
 
 GROUPED = [
     (layers.GroupNormalization, {"groups": 3}, "groups"),
@@ -148,7 +148,7 @@ def test_groups_must_be_a_positive_integer(cls, options, groups):
     refuses(lambda: cls(**options), "`groups`", "positive integer")
 
 
-# Masks --------------------------------------------------------------------------
+# Masks -----------------------------------------------------------------------
 
 MASKED = [m for m in EACH if m.mask_behaviour == "statistics"]
 
@@ -178,7 +178,7 @@ def test_mask_is_refused(method):
     refuses(lambda: layer(inputs, mask=np.ones(6, bool)), "`mask`")
 
 
-# Conditions ---------------------------------------------------------------------
+# Conditions ------------------------------------------------------------------
 
 CONDITIONED = [m for m in METHODS if m.conditions]
 
@@ -207,12 +207,10 @@ def test_condition_of_another_batch(method):
 )
 def test_style_needs_the_same_channels(method):
     layer = method.make()
-    refuses(
-        lambda: layer.build([(6, 4, 3, 8), (6, 4, 3, 5)]), "channels", "5"
-    )
+    refuses(lambda: layer.build([(6, 4, 3, 8), (6, 4, 3, 5)]), "channels", "5")
 
 
-# Values -------------------------------------------------------------------------
+# Values ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.5, "0.9", None])

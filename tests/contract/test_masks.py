@@ -7,6 +7,7 @@ result is the result on what is left. "passes": the mask goes on, nothing else.
 import keras
 import numpy as np
 import pytest
+
 from contract.methods import METHODS
 from contract.methods import first_of_each
 from contract.methods import numpy
@@ -215,9 +216,7 @@ def test_fully_masked_batch(method):
     y = layer(method.given(inputs), training=True, mask=np.zeros(6, "bool"))
     for t in outputs(y):
         assert np.all(np.isfinite(t))
-    for a, variable in zip(
-        before, layer.non_trainable_variables, strict=True
-    ):
+    for a, variable in zip(before, layer.non_trainable_variables, strict=True):
         np.testing.assert_array_equal(numpy(variable), a)
 
 

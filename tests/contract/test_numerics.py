@@ -7,6 +7,7 @@ largest entry where nothing is subtracted.
 
 import numpy as np
 import pytest
+
 from contract.methods import METHODS
 from contract.methods import TABLE
 from contract.methods import outputs
@@ -18,9 +19,7 @@ from contract.tolerances import largest
 
 COMPARED = [m for m in METHODS if m.reference()]
 SEQUENCES = [
-    m
-    for m in COMPARED
-    if 3 in m.ranks and m.mask_behaviour == "statistics"
+    m for m in COMPARED if 3 in m.ranks and m.mask_behaviour == "statistics"
 ]
 PROMISED = {1e4: 1e-4, 1e5: 1e-3, 1e6: 1e-2}
 # Both signs: what holds for m must hold for -m.

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+
 from contract.methods import METHODS
 from contract.methods import numpy
 from contract.methods import outputs
@@ -68,15 +69,13 @@ def test_half_input(method, dtype):
     layer, same = method.built(dtype=dtype), method.shared()
     for variable in own_weights(layer):
         # Statistics are kept in float32 all the same.
-        kept = dtype if variable.trainable else "float32"
+        kept = "float32" if variable.name in method.state else dtype
         assert variable.dtype in (kept, "int32"), variable.path
     for a, b in zip(same.weights, layer.weights, strict=True):
         a.assign(numpy(b).astype(a.dtype))
     halves = [half_or_same(a, dtype) for a in method.inputs()]
     floats = [numpy(a) for a in halves]
-    floats = [
-        a.astype("float32") if a.dtype.kind == "f" else a for a in floats
-    ]
+    floats = [a.astype("float32") if a.dtype.kind == "f" else a for a in floats]
     y = run(layer, method, halves)
     check_value(method, y, run(same, method, floats), dtype)
 
@@ -113,10 +112,10 @@ def test_float64(method):
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_beyond_the_range_of_half(method):
-    x, *others = method.inputs()
+    noise, *others = method.inputs()
     # float32 under mixed_float16, then float16 itself.
-    for x, dtype in ((x * 100 + 7e4, "float32"), (x * 100 + 6e4, "float16")):
-        x = x.astype(dtype)
+    for shift, dtype in ((7e4, "float32"), (6e4, "float16")):
+        x = (100 * noise + shift).astype(dtype)
         layer, same = method.built(dtype="mixed_float16"), method.shared()
         y = run(layer, method, [x, *others])
         wide = run(same, method, [x.astype("float32"), *others])

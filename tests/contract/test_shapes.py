@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+
 from contract.methods import METHODS
 from contract.methods import SHAPES
 from contract.methods import channels_first

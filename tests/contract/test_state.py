@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+
 from contract.methods import METHODS
 from contract.methods import first_of_each
 from contract.methods import numpy

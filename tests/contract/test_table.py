@@ -5,10 +5,10 @@ import inspect
 import keras
 import numpy as np
 import pytest
+
 from contract import methods
 from contract.methods import METHODS
 from contract.methods import TABLE
-
 from keras_norm import catalog
 from keras_norm import layers
 

@@ -1,6 +1,7 @@
 """The NumPy float64 formulas, called for a row of the table of methods."""
 
 import numpy as np
+
 from oracles.area import renorm_correction
 from oracles.common import moments
 from oracles.common import prepare

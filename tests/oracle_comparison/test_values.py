@@ -6,6 +6,7 @@ rank that makes sense.
 
 import numpy as np
 import pytest
+
 from contract.methods import METHODS
 from contract.methods import outputs
 from contract.methods import values
@@ -66,9 +67,7 @@ def test_masked(method):
     compare(method, [held, *others], False, mask.astype("float32"))
 
 
-@pytest.mark.parametrize(
-    "method", [m for m in MASKED if m.counts], ids=str
-)
+@pytest.mark.parametrize("method", [m for m in MASKED if m.counts], ids=str)
 def test_weighted(method):
     inputs = method.inputs()
     weights = np.random.default_rng(7).uniform(0, 2, inputs[0].shape[:2])

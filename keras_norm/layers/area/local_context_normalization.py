@@ -33,28 +33,27 @@ class ShiftedWindow(windows.Window):
 
     def measure(self, d, w, axis, spans, operation):
         """Of the shifted windows, or of the whole if sizes turn out so."""
-        parts = windows.parts_of(ops.stop_gradient(d), w, axis)
-        larger = []
+        rows, larger, ahead = [], [], []
         for span in spans:
             size = span.before + span.after + 1
             length = ops.shape(d)[span.axis + (span.axis > axis)]
             if not isinstance(length, int):
                 larger.append(ops.cast(length, "int32") > size)
-            # The window that starts at each row, then the row that the
-            # program starts from.
-            ahead = windows.Span(span.axis, 0, size - 1, None)
-            parts = windows.merged_windows(parts, (ahead,))
-            start = self.first_rows(length, size)
-            parts = tuple(ops.take(t, start, axis=span.axis) for t in parts)
-        count, mean, squares = map(ops.stop_gradient, parts)
-        variance = squares / ops.maximum(count, moments.TINY)
+            # The window that starts at each row; then, for each row, where the
+            # program starts.
+            ahead.append(windows.Span(span.axis, 0, size - 1, None))
+            rows.append(self.first_rows(length, size))
+        parts = windows.parts_of(ops.stop_gradient(d), axis, *w)
+        _, mean, variance = windows.merged_windows(parts, ahead, rows)
+        mean, variance = ops.stop_gradient(mean), ops.stop_gradient(variance)
         if not larger:
             return mean, variance
-        axes = tuple(s.axis for s in spans)
-        parts = windows.merged_whole(windows.parts_of(d, w, axis), axes)
-        count, whole_mean, squares = parts
-        whole_variance = squares / ops.maximum(count, moments.TINY)
+        count, whole_mean, whole_variance = windows.merged_windows(
+            windows.parts_of(d, axis, *w),
+            [windows.entire(s.axis) for s in spans],
+        )
         if operation.unbiased:
+            count = count * d.shape[axis + 1]
             whole_variance = moments.bessel(whole_variance, count)
         local = larger[0]
         for condition in larger[1:]:

@@ -81,7 +81,10 @@ def positional(row):
 
 def moment_shortcut(row):
     """Both halves, with what `between` names in the middle."""
-    between = keras.activations.get(row.config.get("between") or "linear")
+    between = row.config.get("between")
+    if between in (None, "none", "identity"):
+        between = "linear"
+    between = keras.activations.get(between)
 
     class Pair(keras.layers.Layer):
         def __init__(self, axis, **keywords):

@@ -1,7 +1,5 @@
 """Operations: scaling, centering, other deviations, EvoNorm."""
 
-import re
-
 import numpy as np
 
 from golden.adapters.area import momentum
@@ -39,11 +37,7 @@ def filter_response(row):
     if row.config.get("learnable_eps"):
         # |eps| with eps itself learnt: ours adds a constant, here 0.
         arguments |= {"epsilon": 0.0, "learn_epsilon": True}
-        links |= {
-            role: "learned_epsilon"
-            for role in row.parameters.values()
-            if re.search(r"\beps", role)
-        }
+        links[row.parameters["param_eps"]] = "learned_epsilon"
     return Plan(arguments, links)
 
 

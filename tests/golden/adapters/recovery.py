@@ -6,6 +6,7 @@ from golden.adapters.area import MOVING
 from golden.adapters.area import moving
 from golden.plans import Link
 from golden.plans import Plan
+from golden.plans import transposed
 
 PROJECTION = "projection/kernel"
 
@@ -24,9 +25,7 @@ def conditional_batch(row):
     }
     for name, part in half.items():
         links[f"dense kernel (in,out) of {name}"] = Link(PROJECTION, part)
-        links[f"dense kernel (out,in) of {name}"] = Link(
-            PROJECTION, part, np.transpose, np.transpose
-        )
+        links[f"dense kernel (out,in) of {name}"] = transposed(PROJECTION, part)
     arguments = {"epsilon": row.epsilon, **moving(row)}
     for name, role in row.parameters.items():
         if role.startswith("embedding"):
@@ -57,7 +56,7 @@ def adaptive_instance(row):
             if role.startswith("dense bias"):
                 links[role] = Link("bias", to=lambda bias: bias + shift)
             if role.startswith("dense kernel (out"):
-                links[role] = Link("kernel", to=np.transpose, back=np.transpose)
+                links[role] = transposed("kernel")
             if role.startswith("dense kernel (in"):
                 links[role] = Link("kernel")
     return Plan(arguments, links, affine=False)

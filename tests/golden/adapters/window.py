@@ -16,9 +16,10 @@ def local_contrast(row):
     border = config.get("border", "renormalize")
     if border != "zero" and config.get("std_border") == "coef_outside_root":
         border = "torch7"
+    gaussian = "gauss" in config.get("kernel", "gaussian")
     arguments = {
         "kernel_size": size(config["kernel_size"]),
-        "kernel": config.get("kernel", "gaussian"),
+        "kernel": "gaussian" if gaussian else "box",
         "sigma": config.get("sigma"),
         "across_channels": config.get("across_channels", True),
         "border": border,
@@ -74,11 +75,16 @@ def divisive(row):
         "border": config.get("border", "zero"),
         "channel_window": size(config.get("channel_window")),
     }
+    links = {
+        role: "sigma"
+        for role in row.parameters.values()
+        if role.startswith("sigma")
+    }
     arguments |= {
         "sigma_initializer": float(np.sqrt(row.epsilon)),
-        "learn_sigma": row.has("sigma"),
+        "learn_sigma": bool(links),
     }
-    return Plan(arguments, {"sigma": "sigma"}, probes={"mean": window_mean})
+    return Plan(arguments, links, probes={"mean": window_mean})
 
 
 def generalized_divisive(row):
