@@ -84,6 +84,10 @@ class Area(configuration.Part):
         groups = (self.groups(channels),)
         return (self.size, *groups) if self.rows == "gates" else groups
 
+    def of_instances(self) -> "Area":
+        """The area of a table whose instances are this area's parts."""
+        return Area("each", "each")
+
     def over(self, table, gates=None) -> "Averages":
         """This area bound to the table of one call."""
         return Averages(self, table, gates)

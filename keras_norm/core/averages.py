@@ -6,6 +6,7 @@ statistics, `spread` back. All shape logic rests on the area's rows and columns,
 never on sizes, which may be unknown.
 """
 
+import keras
 from keras import ops
 
 from keras_norm import errors
@@ -19,7 +20,13 @@ def widen(compact, groups, channels):
     """(., groups) -> what broadcasts to (., channels)."""
     if groups in (1, channels):
         return compact
-    # Not ops.repeat: compilers would gather inside the big kernel.
+    if keras.backend.backend() == "torch":
+        # A product with ones and zeros: PyTorch's compiler would fuse any
+        # other form into the big kernel, as a gather there.
+        width = channels // groups
+        group = ops.arange(channels, dtype="int32") // width
+        member = ops.equal(ops.arange(groups, dtype="int32")[:, None], group)
+        return ops.matmul(compact, ops.cast(member, compact.dtype))
     wide = ops.expand_dims(compact, -1) + ops.zeros(
         (channels // groups,), compact.dtype
     )
@@ -32,7 +39,7 @@ class Averages:
     Attributes:
         base: values of the data, (1 or N, groups); means of parts are relative
             to it, so that no absolute mean is ever formed.
-        weight: how much each part saw, (parts or 1, groups or 1); 0 = absent.
+        weight: (parts or 1, groups or 1), 0 for a part that is absent.
     """
 
     def __init__(self, area, table, gates=None):
@@ -49,15 +56,39 @@ class Averages:
         if count is not None:
             count = ops.broadcast_to(count, (self.n, self.c))
         self.count = count
-        base, weight = self._base(), self._weight()
+        # Each instance is a part of its own: nothing to average.
+        one = area.rows == "each" or (area.rows == "all" and self.n_is(1))
+        plain = count is None and not area.synchronized
+        self.alone = one and plain and self.width == 1
+        base, self._weighed = self._base(), None
         if area.synchronized and replica_count() > 1:
             weight = ops.broadcast_to(
-                weight, (ops.shape(weight)[0], self.groups)
+                self.weight, (ops.shape(self.weight)[0], self.groups)
             )
             # One collective for both: their order must be the same everywhere.
             both = replica_sum(ops.concatenate([base, weight], axis=0))
-            base, weight = both[:1] / replica_count(), both[1:]
-        self.base, self.weight = ops.stop_gradient(base), weight
+            base, self._weighed = both[:1] / replica_count(), both[1:]
+        self.base = ops.stop_gradient(base)
+
+    @property
+    def weight(self):
+        """How much each part saw; formed when first asked for."""
+        if self._weighed is None:
+            self._weighed = self._weight()
+        return self._weighed
+
+    def n_is(self, number):
+        """True where the number of instances is known to be that."""
+        return isinstance(self.n, int) and self.n == number
+
+    @property
+    def seen(self):
+        """Which rows of the state saw anything; True where all surely did."""
+        n, positions = self.n, self.table.positions
+        static = isinstance(n, int) and isinstance(positions, float)
+        if self.count is None and static and n and positions:
+            return True
+        return self.merged_weight() > 0
 
     @property
     def entries(self):
@@ -71,6 +102,13 @@ class Averages:
         """True where each part is one entry."""
         each = self.area.rows == "each" and self.width == 1
         return each and not self.table.axes
+
+    @property
+    def relative_means(self):
+        """Means of the instances relative to the base."""
+        if self.alone:
+            return self.table.mean
+        return self.relative_pivot + self.table.mean
 
     @property
     def relative_pivot(self):
@@ -153,11 +191,14 @@ class Averages:
             total = ops.sum(self.gates, axis=0)
             return ops.expand_dims(total, -1) * self.width
         n = self.n if self.area.rows == "all" else 1
-        return ops.reshape(ops.cast(n * self.width, self.dtype), (1, 1))
+        n = ops.cast(n * self.width, self.dtype)
+        # Instances without entries weigh nothing.
+        some = ops.cast(ops.greater(self.table.positions, 0), self.dtype)
+        return ops.reshape(n * some, (1, 1))
 
     def mean(self, t):
         """Average of an (N, C) table: compact (parts, groups)."""
-        if self.area.rows == "each" and self.width == 1:
+        if self.alone or (self.area.rows == "each" and self.width == 1):
             return t
         if self.count is not None:
             t = self.count * t
@@ -175,6 +216,8 @@ class Averages:
             relative: means of the instances relative to the base, (N, C).
             mean: those of the parts, compact.
         """
+        if self.alone:
+            return self.table.variance
         if self.area.rows != "gates":
             deviation = relative - self.spread(mean)
             return self.mean(self.table.variance + ops.square(deviation))

@@ -10,31 +10,66 @@ from keras_norm.core import moments
 
 
 def normalize(layer, x, training, mask, condition):
-    """X normalized over `layer.area`, recovered by `layer.recovery`."""
+    """Normalize x over `layer.area` and recover by `layer.recovery`."""
 
     def recover(scale, offset):
         return layer.recovery.fold(layer, scale, offset, condition)
 
+    grouped = layer.area.rows == "each" and layer.area.columns != "each"
+    if len(x.shape) == 2 and grouped and layer.lifts:
+        return _normalize_vectors(layer, x, training, mask, recover)
     return normalize_over(layer, x, layer.axis, training, mask, recover)
 
 
 def normalize_over(layer, x, axis, training, mask, recover=None):
-    """X with channels at `axis` normalized by the layer's statistics.
+    """Normalize x with channels at `axis` by the layer's statistics.
 
     `recover` turns (scale, offset) on the table into (scale, offset).
     """
+    view = moments.viewer(len(x.shape), axis)
     if layer.measures(training):
-        table = moments.measure(x, axis, mask, layer.operation.centred)
+        area = layer.area
+        lifted = len(x.shape) == 2 and area.rows == "all" and layer.lifts
+        measured = x
+        if lifted:
+            # A table of (N, C) data would be as large as they: the samples
+            # become the positions of one instance.
+            measured = ops.expand_dims(x, 0)
+            mask = None if mask is None else ops.expand_dims(mask, 0)
+        table = moments.measure(measured, axis, mask, layer.operation.centred)
+        if lifted and area.synchronized and table.count is None:
+            # Replicas may hold different numbers of samples.
+            n = ops.cast(ops.shape(x)[0], x.dtype)
+            table = table._replace(count=ops.reshape(n, (1, 1)))
         scale, offset = layer.factors(table, training)
-        data, view = table.data, table.view
+        data = ops.squeeze(table.data, 0) if lifted else table.data
     else:
-        view = moments.viewer(len(x.shape), axis)
         if mask is not None:
             x = moments.without_padding(x, moments.aligned(mask, x))
         data, scale, offset = layer.inference_factors(x, view)
     if recover:
         scale, offset = recover(scale, offset)
     return apply(data, view, scale, offset)
+
+
+def _normalize_vectors(layer, x, training, mask, recover):
+    """Groups of features (N, C): the group's channels are its positions."""
+    channels = x.shape[1]
+    groups = layer.area.groups(channels)
+
+    def split(t):
+        return ops.reshape(t, (-1, groups, channels // groups))
+
+    if mask is not None:
+        mask = ops.broadcast_to(moments.aligned(mask, x), ops.shape(x))
+        mask = split(mask)
+    table = moments.measure(split(x), 1, mask, layer.operation.centred)
+    scale, offset = layer.factors(table, training, layer.area.of_instances())
+    one = ops.ones((1, channels), x.dtype)
+    outer = [split(t) for t in recover(one, 0.0 * one)]
+    inner = [ops.expand_dims(t, -1) for t in (scale, offset)]
+    y = moments.affine_twice(table.data, *inner, *outer)
+    return ops.reshape(y, (-1, channels))
 
 
 def apply(data, view, scale, offset):

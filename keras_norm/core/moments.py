@@ -43,7 +43,7 @@ def viewer(rank: int, axis: int):
     axis = axis % rank
 
     def view(table):
-        if len(table.shape) == rank and rank != 2:
+        if len(table.shape) == rank:
             return table
         shape = [1] * rank
         shape[axis] = table.shape[-1]
@@ -68,21 +68,28 @@ def size_of(x, axes) -> object:
 
 
 def at_least_one(size):
-    """max(size, 1) of a size that may be an int or a tensor."""
-    return max(size, 1) if isinstance(size, int) else ops.maximum(size, 1)
+    """max(size, 1) of a size that may be a number or a tensor."""
+    number = isinstance(size, (int, float))
+    return max(size, 1) if number else ops.maximum(size, 1)
 
 
 @cached
 def _raw_moments(axes):
+    def mean(t, size):
+        if isinstance(size, float) and size:
+            return ops.mean(t, axis=axes)
+        # Maybe no entries at all: 0, not 0/0.
+        return ops.sum(t, axis=axes) / at_least_one(size)
+
     @ops.custom_gradient
     def raw_moments(d):
-        first = ops.mean(d, axis=axes)
-        second = ops.mean(ops.square(d), axis=axes)
+        size = size_of(d, axes)
+        first, second = mean(d, size), mean(ops.square(d), size)
 
         def grad(*args, upstream=None):
             if upstream is None:
                 (upstream,) = args
-            g = upstream / size_of(d, axes)
+            g = upstream / at_least_one(size)
             for a in axes:
                 g = ops.expand_dims(g, a + 1)
             return d * (2.0 * g[1]) + g[0]
@@ -92,6 +99,20 @@ def _raw_moments(axes):
     return raw_moments
 
 
+def broadcast_axes(factor, d):
+    """Axes along which `factor` is repeated to match d."""
+    return tuple(
+        i
+        for i, (a, b) in enumerate(zip(factor.shape, d.shape, strict=True))
+        if a == 1 and b != 1
+    )
+
+
+def summed(t, axes):
+    """Sum over `axes`, kept; t itself if there are none."""
+    return ops.sum(t, axis=axes, keepdims=True) if axes else t
+
+
 @cached
 def _affine(axes):
     @ops.custom_gradient
@@ -99,9 +120,8 @@ def _affine(axes):
         def grad(*args, upstream=None):
             if upstream is None:
                 (upstream,) = args
-            total = ops.sum(upstream, axis=axes, keepdims=True)
-            weighted = ops.sum(upstream * d, axis=axes, keepdims=True)
-            return upstream * scale, weighted, total
+            weighted = summed(upstream * d, axes)
+            return upstream * scale, weighted, summed(upstream, axes)
 
         return d * scale + offset, grad
 
@@ -110,12 +130,37 @@ def _affine(axes):
 
 def affine(d, scale, offset):
     """`d * scale + offset`; the two broadcast against d and have one shape."""
-    axes = tuple(
-        i
-        for i, (a, b) in enumerate(zip(scale.shape, d.shape, strict=True))
-        if a == 1 and b != 1
-    )
-    return _affine(axes)(d, scale, offset)
+    return _affine(broadcast_axes(scale, d))(d, scale, offset)
+
+
+@cached
+def _affine_twice(axes, outer_axes):
+    @ops.custom_gradient
+    def affine_twice(d, scale, offset, gamma, beta):
+        def inner():
+            return d * scale + offset
+
+        def grad(*args, upstream=None):
+            if upstream is None:
+                (upstream,) = args
+            g = upstream * gamma
+            return (
+                g * scale,
+                summed(g * d, axes),
+                summed(g, axes),
+                summed(upstream * inner(), outer_axes),
+                summed(upstream, outer_axes),
+            )
+
+        return inner() * gamma + beta, grad
+
+    return affine_twice
+
+
+def affine_twice(d, scale, offset, gamma, beta):
+    """`(d * scale + offset) * gamma + beta`, keeping d alone for backward."""
+    function = _affine_twice(broadcast_axes(scale, d), broadcast_axes(gamma, d))
+    return function(d, scale, offset, gamma, beta)
 
 
 def pivot_of(x, axes, keepdims=False):

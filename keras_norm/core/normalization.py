@@ -101,6 +101,10 @@ class ComposedNormalization(NormalizationLayer):
         self.statistics: Any = registry.statistics(statistics)
         self.recovery: Any = registry.recovery(recovery)
 
+    # May a table stand for what lies beside each other in (N, C) inputs? Not
+    # where a layer measures several areas on one table.
+    lifts = True
+
     def __init_subclass__(cls, **kwargs):
         """A subclass with its own constructor is a preset: parts are fixed."""
         super().__init_subclass__(**kwargs)
@@ -186,9 +190,12 @@ class ComposedNormalization(NormalizationLayer):
         """The epsilon of this call; where it is learned, a tensor."""
         return self.epsilon
 
-    def factors(self, table, training):
-        """(scale, offset) on the table; mixtures of areas override this."""
-        averages = self.area.over(table)
+    def factors(self, table, training, area=None):
+        """(scale, offset) on the table; mixtures of areas override this.
+
+        `area` is the layer's unless the table is of something else.
+        """
+        averages = (area or self.area).over(table)
         epsilon = self.acting_epsilon(averages.dtype)
         shift, spread = self.operation.measure(table, averages, epsilon)
         selected = self.statistics.select(self, shift, spread, averages)

@@ -42,7 +42,7 @@ class Operation(configuration.Part):
 
 def mean_and_variance(table, averages):
     """Mean relative to the base and biased variance of every part."""
-    relative = averages.relative_pivot + table.mean
+    relative = averages.relative_means
     mean = averages.mean(relative)
     return mean, averages.variance(relative, mean)
 
@@ -78,7 +78,7 @@ class Center(Operation):
 
     def measure(self, table, averages, epsilon):
         """The mean."""
-        return averages.mean(averages.relative_pivot + table.mean), None
+        return averages.mean(averages.relative_means), None
 
     def rate(self, spread, epsilon):
         """Nothing is scaled."""

@@ -64,7 +64,7 @@ class Population(MovingAverage):
         w = {None: 1.0 - self.momentum, "diminishing": 1.0 / time}.get(
             self.weight, self.weight
         )
-        seen = averages.merged_weight() > 0
+        seen = averages.seen
         base = averages.merged(averages.base)
         old_shift, old_spread = self.state(layer, dtype)
 
@@ -88,6 +88,5 @@ class Population(MovingAverage):
             if used_shift is not None:
                 # (base + shift) * correction, still relative to the base.
                 used_shift = used_shift * correction + base * (correction - 1.0)
-        any_seen = ops.cast(ops.any(seen), layer.step.dtype)
-        layer.step.assign(layer.step + any_seen)
+        layer.step.assign(layer.step + ops.cast(ops.any(seen), "int32"))
         return Selected(used_shift, used_spread)

@@ -13,6 +13,8 @@ from keras_norm.core import configuration
 from keras_norm.core import moments
 from keras_norm.core import operations
 from keras_norm.core import recoveries
+from keras_norm.core.moments import broadcast_axes
+from keras_norm.core.moments import summed
 
 
 @moments.cached
@@ -43,8 +45,8 @@ def _standardize(axes, epsilon, centred):
                 inner = inner - mean(g)
             return (
                 r * inner,
-                like(upstream * (c * r), gamma),
-                like(upstream, beta),
+                summed(upstream * (c * r), broadcast_axes(gamma, d)),
+                summed(upstream, broadcast_axes(beta, d)),
             )
 
         return c * (r * gamma) + beta, grad
@@ -52,41 +54,42 @@ def _standardize(axes, epsilon, centred):
     return standardize
 
 
-def like(t, factor):
-    """Sum of t over the axes along which `factor` was broadcast."""
-    axes = tuple(
-        i
-        for i, (a, b) in enumerate(zip(factor.shape, t.shape, strict=True))
-        if a == 1 and b != 1
-    )
-    return ops.sum(t, axis=axes, keepdims=True) if axes else t
-
-
 def standardized(x, gamma, beta, axes, epsilon, centred):
-    """gamma * (x - mean) / sqrt(variance + epsilon) + beta over `axes`.
+    """gamma * (x - mean) / sqrt(variance + epsilon) + beta, beta maybe None."""
+    d = x - moments.pivot_of(x, axes, keepdims=True) if centred else x
+    if beta is None:
+        beta = ops.zeros((1,) * len(x.shape), x.dtype)
+    return _standardize(axes, epsilon, centred)(d, gamma, beta)
 
-    `beta` may be None. PyTorch's native layer normalization is asked for
-    trailing axes only; Keras' wrapper is wrong for others. It sums deviations
-    from a running mean: exact once the data are relative to any one of their
-    entries, since none is further than sqrt(size) deviations from the mean.
-    E[d^2] - E[d]^2 loses the square of that and takes the median of three.
+
+def native(layer, x, axes, mask):
+    """Layer normalization by PyTorch's own kernel where it is exact, or None.
+
+    Keras' wrapper is right for trailing axes only, with gamma and beta of
+    their shape. The kernel sums deviations from a running mean: exact once the
+    data are relative to any one of their entries, since none is further than
+    sqrt(size) deviations from the mean. (E[d^2] - E[d]^2 loses the square of
+    that and takes the median of three.)
     """
     rank = len(x.shape)
-    lead = rank - len(axes)
-    full = tuple(x.shape[a] for a in axes)
-    given = (gamma,) if beta is None else (gamma, beta)
-    own = all(tuple(t.shape) == (1,) * lead + full for t in given)
-    trailing = axes == tuple(range(lead, rank))
-    torch = keras.backend.backend() == "torch"
-    if centred and torch and trailing and own:
-        first = x[(Ellipsis, *(slice(0, 1) for _ in axes))]
-        d = x - ops.stop_gradient(first)
-        gamma, *beta = (ops.reshape(t, full) for t in given)
-        beta = beta[0] if beta else None
-        return ops.layer_normalization(d, gamma, beta, list(axes), epsilon)
-    d = x - moments.pivot_of(x, axes, keepdims=True) if centred else x
-    beta = ops.zeros((1,) * rank, x.dtype) if beta is None else beta
-    return _standardize(axes, epsilon, centred)(d, gamma, beta)
+    if (
+        keras.backend.backend() != "torch"
+        or mask is not None
+        or axes != tuple(range(rank - len(axes), rank))
+        or not isinstance(layer.recovery, AxesAffine)
+        or sorted(a % rank for a in layer.recovery.axes) != list(axes)
+        or type(layer.operation) is not operations.Standardize
+        or layer.operation.unbiased
+    ):
+        return None
+    first = x[(Ellipsis, *(slice(0, 1) for _ in axes))]
+    d = x - ops.stop_gradient(first)
+    gamma, beta = (
+        None if w is None else ops.cast(w, x.dtype)
+        for w in (layer.gamma, layer.beta)
+    )
+    axis = list(axes) if len(axes) > 1 else axes[0]
+    return ops.layer_normalization(d, gamma, beta, axis, layer.epsilon)
 
 
 def measure(x, axes, mask=None, centred=True):
@@ -223,6 +226,9 @@ class Position(configuration.Part):
         rank = len(x.shape)
         axes = (layer.axis,) if self.axes is None else self.axes
         axes = tuple(sorted(a % rank for a in axes))
+        y = native(layer, x, axes, mask)
+        if y is not None:
+            return y
         gamma, beta = factors_of(layer, x, axes[-1], condition)
         return normalize(
             x, axes, layer.operation, layer.epsilon, mask, gamma, beta

@@ -93,7 +93,7 @@ class Renorm(MovingAverage):
             r = ops.minimum(r, self.clipping["rmax"])
         if self.clipping.get("dmax") is not None:
             d = ops.clip(d, -self.clipping["dmax"], self.clipping["dmax"])
-        seen = averages.merged_weight() > 0
+        seen = averages.seen
         mean, variance = self.stored(layer, shift, spread, averages)
         stddev = ops.sqrt(variance + epsilon)
         move(layer.renorm_mean, mean, seen, self.renorm_momentum)

@@ -98,7 +98,7 @@ class MovingAverage(Batch):
     def follow(self, layer, shift, spread, averages, momentum=None) -> None:
         """Move the state towards the batch."""
         names = layer.operation.names
-        seen = averages.merged_weight() > 0
+        seen = averages.seen
         keep = self.momentum if momentum is None else momentum
         shift, spread = self.stored(layer, shift, spread, averages)
         for name, value in zip(names, (shift, spread), strict=True):
@@ -119,14 +119,21 @@ class MovingAverage(Batch):
 
 def compact(variable, dtype):
     """A state variable as a compact (parts, groups) tensor."""
-    return ops.reshape(ops.cast(variable, dtype), (-1, variable.shape[-1]))
+    value = ops.cast(variable, dtype)
+    if len(value.shape) == 1:
+        return value[None]
+    return ops.reshape(value, (-1, value.shape[-1]))
 
 
 def move(variable, value, seen, keep) -> None:
-    """Variable <- keep * variable + (1 - keep) * value, where seen."""
+    """variable <- keep * variable + (1 - keep) * value, where seen."""
     value = ops.stop_gradient(value)
     old = compact(variable, value.dtype)
     # Not old * keep + value * (1 - keep): that rounds at the size of the mean,
     # this at the size of its change.
-    new = ops.where(seen, old + (value - old) * (1.0 - keep), old)
-    variable.assign(ops.cast(ops.reshape(new, variable.shape), variable.dtype))
+    new = old + (value - old) * (1.0 - keep)
+    if seen is not True:
+        new = ops.where(seen, new, old)
+    flat = len(variable.shape) == 1
+    new = new[0] if flat else ops.reshape(new, variable.shape)
+    variable.assign(ops.cast(new, variable.dtype))

@@ -141,11 +141,12 @@ class Newton(operations.Operation):
         # The identity in what fills up the last group.
         real, d = self._real(x.shape[axis], x.dtype), matrix.shape[-1]
         matrix = matrix * real + (1.0 - real) * identity(d, x.dtype)
-        seen = averages.weight > 0
+        seen = averages.seen
         momentum = layer.statistics.momentum
         move(layer.moving_mean, averages.base + mean, seen, momentum)
         rows = ops.reshape(matrix, (-1, matrix.shape[-1]))
-        move(layer.moving_matrix, rows, seen[:, :1], momentum)
+        seen = seen if seen is True else seen[:, :1]
+        move(layer.moving_matrix, rows, seen, momentum)
         return centred, matrix
 
     def _real(self, channels, dtype):

@@ -40,7 +40,7 @@ def per_axis(name: str, size: Any, count: int) -> tuple:
     """A positive size for each of `count` axes, from one or from that many."""
     several = isinstance(size, (list, tuple))
     sizes = tuple(size) if several else (size,) * count
-    if not all(is_count(k) for k in sizes) or not (several or is_count(size)):
+    if not sizes or not all(is_count(k) for k in sizes):
         raise errors.received(
             f"`{name}` must be a positive integer, or one for each axis that "
             "the window moves along.",

@@ -75,6 +75,8 @@ class Method:
         lone_channel: works on inputs of one channel.
         outputs: number of outputs.
         twin: Keras' layer that it replaces.
+        own_path: differs from the first row of its layer by more than a
+            formula; expensive tests run on these and the first rows.
         oracle: (name, config) of the reference implementation, None: the
             layer's own name with these options; False: there is none.
     """
@@ -97,6 +99,7 @@ class Method:
     lone_channel: bool = True
     outputs: int = 1
     twin: str | None = None
+    own_path: bool = False
     oracle: tuple | bool | None = None
 
     def __str__(self):
@@ -316,6 +319,7 @@ def batch_normalization():
             {"renorm": True, "renorm_momentum": 0.8},
             state=renormed,
             centres=False,
+            own_path=True,
         ),
         row(
             "renorm clipped",
@@ -335,6 +339,7 @@ def layer_normalization():
             "all axes",
             {"axis": (1, 2, 3), "param_axis": -1},
             ranks=(4,),
+            own_path=True,
         ),
         row("plain", {"center": False, "scale": False}, weights=()),
         row(
@@ -955,9 +960,20 @@ TABLE = [
 METHODS = [method for method in TABLE if method.exists]
 
 
-def first_of_each(methods=None):
+def first_of_each():
     """One row for every layer, for what does not depend on the options."""
     seen = {}
-    for method in METHODS if methods is None else methods:
+    for method in METHODS:
         seen.setdefault(method.layer, method)
     return list(seen.values())
+
+
+def representative():
+    """The rows of `first_of_each` and those with a path of their own."""
+    first = first_of_each()
+    return [m for m in METHODS if m.own_path or m in first]
+
+
+def groups(methods, size=6):
+    """Rows that share one compiled function, which takes seconds to make."""
+    return [methods[i : i + size] for i in range(0, len(methods), size)]

@@ -72,6 +72,8 @@ class SwitchableNormalization(ComposedNormalization):
     moving_variance.
     """
 
+    lifts = False
+
     def __init__(
         self,
         normalizers=("instance", "layer", "batch"),
@@ -129,7 +131,7 @@ class SwitchableNormalization(ComposedNormalization):
         """Instance and layer always need the input."""
         return True
 
-    def factors(self, table, training):
+    def factors(self, table, training, area=None):
         """Mix the moments of all areas, derived from the instances'."""
         flat = not table.axes
         if self.unbiased and not flat:
