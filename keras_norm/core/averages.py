@@ -14,6 +14,7 @@ from keras_norm.core.distribution import replica_count
 from keras_norm.core.distribution import replica_sum
 from keras_norm.core.moments import TINY
 from keras_norm.core.moments import at_least_one
+from keras_norm.core.moments import settled
 
 
 def widen(compact, groups, channels):
@@ -68,7 +69,7 @@ class Averages:
             # One collective for both: their order must be the same everywhere.
             both = replica_sum(ops.concatenate([base, weight], axis=0))
             base, self._weighed = both[:1] / replica_count(), both[1:]
-        self.base = ops.stop_gradient(base)
+        self.base = base if self.alone else settled(base)
 
     @property
     def weight(self):

@@ -208,16 +208,6 @@ class NormalizationLayer(keras.layers.Layer):
         """The shape of the (first) input."""
         return tuple(inputs_shape[0] if several(inputs_shape) else inputs_shape)
 
-    def symbolic_call(self, *args, **kwargs):
-        """Keep `mask=None` out of the graph; the call fills it in again.
-
-        Keras' own layer and group normalization take no mask: a saved model
-        of ours loads with them.
-        """
-        if kwargs.get("mask") is None:
-            kwargs.pop("mask", None)
-        return super().symbolic_call(*args, **kwargs)
-
     def get_config(self):
         """All constructor arguments, the same before and after build.
 

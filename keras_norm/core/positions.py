@@ -126,7 +126,7 @@ def measure(x, axes, mask=None, centred=True):
     if w is None:
         pivot = moments.pivot_of(x, axes, keepdims=True)
     else:
-        pivot = ops.stop_gradient(mean_of(x))
+        pivot = moments.settled(mean_of(x))
     d = x - pivot
     mean = mean_of(d)
     variance = mean_of(ops.square(d - mean))

@@ -23,7 +23,6 @@ import numpy as np
 from keras import ops
 
 from keras_norm import errors
-from keras_norm.core import configuration
 from keras_norm.core import elementwise
 from keras_norm.core import moments
 from keras_norm.core import operations
@@ -286,7 +285,7 @@ class Field:
         """A value near each sample's (or its channels') mean, no gradient."""
         if self.weights is None:
             return moments.pivot_of(x, self.axes, keepdims=True)
-        return ops.stop_gradient(self.average(x))
+        return moments.settled(self.average(x))
 
     def centred(self, d, pivot):
         """x minus the mean of its window, from d = x - pivot."""
@@ -443,7 +442,7 @@ def _window_moments(spans, axis):
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class Window(configuration.Part):
+class Window(Area):
     """The neighbourhood of each position, per sample and group of channels.
 
     The window is centred and cut at the border of the image; its statistics
@@ -455,7 +454,6 @@ class Window(configuration.Part):
     """
 
     family = "window"
-    mixes_samples = False
 
     def __init__(self, size, channels_per_group=1):
         several = isinstance(size, (list, tuple))
@@ -465,6 +463,8 @@ class Window(configuration.Part):
                 "`channels_per_group` must be a positive integer.",
                 channels_per_group=channels_per_group,
             )
+        # What the area of the whole image is, which large windows are.
+        super().__init__("each", "each" if channels_per_group == 1 else "all")
         self.size, self.channels_per_group = size, channels_per_group
 
     def groups(self, channels) -> int:
@@ -483,15 +483,6 @@ class Window(configuration.Part):
                 channels_per_group=width,
                 channels=channels,
             )
-
-    def statistic_shape(self, channels):
-        """There is none: windows keep no state."""
-        raise errors.no_state(self)
-
-    def over(self, table, gates=None):
-        """All windows at once, where each of them is the whole image."""
-        groups = self.groups(table.mean.shape[1])
-        return Area("each", groups).over(table, gates)
 
     def spans(self, x, axis) -> tuple:
         """The window along the spatial axes of x."""
@@ -562,7 +553,7 @@ class Window(configuration.Part):
         known = ops.where(w > 0, x, 0.0)
         pivot = ops.mean(w * known, axis=axes, keepdims=True)
         count = ops.mean(w, axis=axes, keepdims=True)
-        pivot = ops.stop_gradient(pivot / ops.maximum(count, moments.TINY))
+        pivot = moments.settled(pivot / ops.maximum(count, moments.TINY))
         d = x - pivot
         return d, pivot, ops.where(w > 0, d, 0.0), (w,)
 

@@ -405,10 +405,15 @@ def batch_group_normalization():
     )
     return [
         row("2", {"groups": 2}),
-        row("2 of 2", {"groups": 2, "batch_groups": 2}, sees_order=True),
+        row(
+            "2 of 2",
+            {"groups": 2, "batch_groups": 2},
+            sees_order=True,
+            own_path=True,
+        ),
         # Parts of two samples, the last of none.
         row("4 of 4", {"groups": 4, "batch_groups": 4}, sees_order=True),
-        row("flat", {"groups": 2, "mode": "flat"}),
+        row("flat", {"groups": 2, "mode": "flat"}, own_path=True),
         row(
             "flat 2 of 2",
             {"groups": 2, "batch_groups": 2, "mode": "flat"},
@@ -617,7 +622,7 @@ def robust_batch_normalization():
         lp("2", {"p": 2}),
         lp("3", {"p": 3}),
         lp("half", {"p": 1.5, "gaussian_correction": False}),
-        lp("inf", {"p": "inf"}, **once),
+        lp("inf", {"p": "inf"}, own_path=True, **once),
         lp("top 3", {"p": "inf", "top_k": 3}, **once),
         lp(
             "top 3 plain",
@@ -633,6 +638,7 @@ def robust_batch_normalization():
                 kind,
                 {"deviation": kind},
                 **({} if kind in ("std", "rsd", "lsd") else once),
+                own_path=kind == "mad",
             )
             for kind in ("std", "mad", "range", "rsd", "lsd", "sqd", "wcd")
         ),
@@ -661,7 +667,7 @@ def evonorm():
             {"variant": "B0", "unbiased_moving_variance": True},
             **v,
         ),
-        s("S0", {"variant": "S0", "groups": 2}, **v),
+        s("S0", {"variant": "S0", "groups": 2}, own_path=True, **v),
         s("S1", {"variant": "S1", "groups": 2}),
         s("S2", {"variant": "S2", "groups": 2}),
         s(
@@ -703,7 +709,12 @@ def recovery():
     dense = {"conditions": ("features",), "weights": ("kernel", "bias")}
     return [
         conditional(conditions=("features",)),
-        conditional("labels", {"num_classes": 3}, conditions=("labels",)),
+        conditional(
+            "labels",
+            {"num_classes": 3},
+            conditions=("labels",),
+            own_path=True,
+        ),
         conditional(
             "soft labels", {"num_classes": 3}, conditions=("soft labels",)
         ),
@@ -730,7 +741,13 @@ def recovery():
             conditions=("per channel", "per channel"),
             centres=False,
         ),
-        adaptive("dense", {"variant": "dense"}, centres=False, **dense),
+        adaptive(
+            "dense",
+            {"variant": "dense"},
+            centres=False,
+            own_path=True,
+            **dense,
+        ),
         adaptive(
             "dense plain",
             {"variant": "dense", "equalized_learning_rate": False},
@@ -776,7 +793,7 @@ def population():
     return [
         row(),
         row("half", {"weight": 0.5}),
-        row("diminishing", {"weight": "diminishing"}),
+        row("diminishing", {"weight": "diminishing"}, own_path=True),
         row("dinh", {"weight": 0.3, "bias_correction": "dinh"}),
         row("constant", {"gradient": "none"}),
     ]
@@ -837,6 +854,7 @@ def compositions():
             "ghost",
             {"area": areas.Area("chunks", size=3)},
             sees_order=True,
+            own_path=True,
             oracle=(
                 "BatchGroupNormalization",
                 {"groups": 8, "batch_groups": 2},

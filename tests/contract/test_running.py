@@ -7,21 +7,15 @@ import pytest
 from contract.methods import METHODS
 from contract.methods import SHAPES
 from contract.methods import first_of_each
+from contract.methods import groups
 from contract.methods import numpy
 from contract.methods import outputs
+from contract.methods import representative
 from contract.methods import values
 from contract.tolerances import close
 
-# Many layers share one model, since compiling costs a second for each model.
-PLAIN = [m for m in METHODS if not m.conditions and 4 in m.ranks]
-CONDITIONED = [m for m in METHODS if m.conditions and 4 in m.ranks]
-GROUP = 12
-GROUPS = [
-    chosen[i : i + GROUP]
-    for chosen in (PLAIN, CONDITIONED)
-    for i in range(0, len(chosen), GROUP)
-]
-# Two of six samples and a shorter one of four.
+CHOSEN = [m for m in representative() if 4 in m.ranks]
+# Two batches of six samples and a shorter one of four.
 BATCH, SAMPLES = 6, 16
 XLA = keras.backend.backend() in ("tensorflow", "jax")
 
@@ -48,6 +42,7 @@ def together(methods, shape=(4, 3, 8)):
         layer = method.built()
         y = layer(method.given([x, *rest]))
         y = y[0] if isinstance(y, (list, tuple)) else y
+        # The mean of what is centred would have no gradient.
         means.append(keras.layers.GlobalAveragePooling2D()(keras.ops.tanh(y)))
         inputs += rest
         arrays += data(method)[1:]
@@ -57,44 +52,60 @@ def together(methods, shape=(4, 3, 8)):
     return keras.Model(inputs, out), layers, arrays
 
 
-@pytest.mark.parametrize("methods", GROUPS, ids=lambda g: str(g[0]))
-def test_fit(methods):
+def fitted(methods, **options):
+    """(layers, weights before, loss) after one epoch."""
     model, layers, arrays = together(methods)
+    rng = np.random.default_rng(0)
+    *rest, kernel, bias = model.get_weights()
+    model.set_weights([*rest, rng.normal(size=kernel.shape), bias])
     before = [values(layer) for layer in layers]
-    model.compile("sgd", "mse", jit_compile=XLA)
-    target = np.random.default_rng(0).normal(size=(SAMPLES, 1))
+    model.compile(keras.optimizers.SGD(0.1), "mse", **options)
+    target = rng.normal(size=(SAMPLES, 1)).astype("float32")
     history = model.fit(
         arrays,
-        target.astype("float32"),
+        target,
         batch_size=BATCH,
         epochs=1,
         shuffle=False,
         verbose=0,
     )
-    assert np.isfinite(history.history["loss"][0])
-    arrays = iter(arrays)
-    x = next(arrays)
-    for method, layer, (weights, state) in zip(
-        methods, layers, before, strict=True
-    ):
-        rest = [next(arrays) for _ in method.conditions]
-        trained, moved = values(layer)
-        for name, value in trained.items():
+    return layers, before, history.history["loss"][0]
+
+
+def check_fit(methods):
+    """A compiled epoch moves what an eager epoch moves."""
+    layers, before, loss = fitted(methods, jit_compile=XLA)
+    assert np.isfinite(loss)
+    same, _, _ = fitted(methods, run_eagerly=True)
+    for i, method in enumerate(methods):
+        weights, state = values(layers[i])
+        expected, moved = values(same[i])
+        for name, value in weights.items():
             assert np.all(np.isfinite(value))
-            # Behind softmax or max some weights may get no gradient.
-            assert np.any(value != weights[name]), (str(method), name)
-        expected = stepped(method, [x, *rest], weights, state)
-        for name, value in moved.items():
+            assert np.any(value != before[i][0][name]), (str(method), name)
             close(value, expected[name], entries=576)
+        for name, value in state.items():
+            assert np.any(value != before[i][1][name]), (str(method), name)
+            close(value, moved[name], entries=576)
 
 
-def stepped(method, arrays, weights, state):
-    """State after the batches of `fit`: eager steps of a second layer."""
-    layer = method.shared()
-    for start in range(0, SAMPLES, BATCH):
-        batch = [a[start : start + BATCH] for a in arrays]
-        layer(method.given(batch), training=True)
-    return values(layer)[1]
+@pytest.mark.compile
+@pytest.mark.parametrize(
+    "methods", groups(CHOSEN), ids=lambda group: str(group[0])
+)
+def test_fit(methods):
+    check_fit(methods)
+
+
+@pytest.mark.all
+@pytest.mark.compile
+@pytest.mark.parametrize(
+    "methods",
+    groups([m for m in METHODS if 4 in m.ranks and m not in CHOSEN]),
+    ids=lambda group: str(group[0]),
+)
+def test_fit_of_every_row(methods):
+    check_fit(methods)
 
 
 @pytest.mark.parametrize(

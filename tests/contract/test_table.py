@@ -83,3 +83,19 @@ def test_shapes_of_weights_and_state_are_those_of_the_formulas(method):
     }
     for name, value in fresh.items():
         np.testing.assert_allclose(value, initial[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if m.twin], ids=lambda m: m.twin
+)
+def test_drop_in_has_the_arguments_of_keras_in_their_order(method):
+    twin = getattr(keras.layers, method.twin)
+    theirs, ours = (
+        [
+            (p.name, p.default)
+            for p in inspect.signature(cls.__init__).parameters.values()
+            if p.kind is not p.VAR_KEYWORD
+        ]
+        for cls in (twin, method.cls)
+    )
+    assert ours[: len(theirs)] == theirs

@@ -285,6 +285,9 @@ def test_model_of_ours_loads_where_there_is_only_keras(
     name, arguments, shape = CASES[case]
     layer = our_class(name)(**arguments)
     first = model(layer, shape)
+    if name in ("LayerNormalization", "GroupNormalization", "RMSNormalization"):
+        # Theirs take no `mask`, which a functional model's file names.
+        first = keras.Sequential(first.layers)
     scrambled(layer, shape)
     first.save(tmp_path / "first.keras")
     # As in a process that has never imported keras_norm: Keras lets what is
@@ -295,7 +298,8 @@ def test_model_of_ours_loads_where_there_is_only_keras(
         tmp_path / "first.keras",
         custom_objects={registered: keras_class(name)},
     )
-    assert type(second.layers[2]) is keras_class(name)
+    kinds = [type(layer) for layer in second.layers]
+    assert keras_class(name) in kinds
     x = data(shape)
     close(ops.convert_to_numpy(second(x)), ops.convert_to_numpy(first(x)))
 

@@ -9,11 +9,18 @@ from collections import namedtuple
 import keras
 import numpy as np
 from contract.methods import METHODS
-from contract.methods import first_of_each
 
 from keras_norm.core import configuration
 
 BATCH = 8
+
+# Each has weights of its own way.
+MASKED = (
+    "BatchNormalization",
+    "BatchGroupNormalization",
+    "IterativeNormalization",
+    "SwitchableNormalization",
+)
 
 Case = namedtuple("Case", "method shift masked")
 
@@ -27,16 +34,13 @@ def cases():
         # Parts of a batch are cut from what a replica has of it.
         and not m.sees_order
     ]
-    chosen = {str(m): m for m in first_of_each(methods)}
+    first = {}
     for m in methods:
-        if m.label in ("renorm", "labels"):
-            chosen[str(m)] = m
-    found = [Case(methods[0], 0.5, False)]
-    for m in chosen.values():
-        found.append(Case(m, 1e4, False))
-        if m.mask_behaviour == "statistics":
-            found.append(Case(m, 1e4, True))
-    return found
+        first.setdefault(m.layer, m)
+    renorm = [m for m in methods if m.label == "renorm"]
+    found = [Case(first["BatchNormalization"], 0.5, False)]
+    found += [Case(m, 1e4, False) for m in [*first.values(), *renorm]]
+    return found + [Case(first[name], 1e4, True) for name in MASKED]
 
 
 def name_of(case):
