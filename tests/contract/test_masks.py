@@ -19,7 +19,8 @@ from gradients import gradients
 STATISTICS = [m for m in METHODS if m.mask_behaviour == "statistics"]
 PASSES = [m for m in METHODS if m.mask_behaviour == "passes"]
 # Where consecutive samples are cut into parts, leaving some out is not the same
-# as masking them; those are compared with the formulas only.
+# as masking them; those are compared with the formulas only. Where an entry of
+# weight 2 counts twice, one of weight 0 counts not at all: one test for both.
 CUT = [m for m in STATISTICS if not m.sees_order]
 STEPPED = [m for m in CUT if 3 in m.ranks and m.any_size]
 LONE = [m for m in STATISTICS if m.lone_channel]
@@ -122,7 +123,9 @@ def test_what_other_entries_hold_does_matter(method):
     assert not moved or max(moved) > 1e-3
 
 
-@pytest.mark.parametrize("method", CUT, ids=str)
+@pytest.mark.parametrize(
+    "method", [m for m in CUT if "samples" not in m.counts], ids=str
+)
 def test_masked_samples_are_as_if_cut_out(method):
     inputs = method.inputs()
     mask = np.array([True, True, False, True, False, True])
@@ -132,7 +135,9 @@ def test_masked_samples_are_as_if_cut_out(method):
     same_state(state, kept)
 
 
-@pytest.mark.parametrize("method", STEPPED, ids=str)
+@pytest.mark.parametrize(
+    "method", [m for m in STEPPED if "steps" not in m.counts], ids=str
+)
 def test_padded_time_steps_are_as_if_cut_out(method):
     x, *others = method.inputs(3)
     mask = np.broadcast_to(np.arange(5) >= 2, x.shape[:2])
@@ -148,7 +153,7 @@ def test_padded_time_steps_are_as_if_cut_out(method):
 )
 def test_weight_two_is_the_entry_twice(method):
     inputs = method.inputs()
-    weights = np.array([1.0, 2.0, 0.0, 1.0, 2.0, 1.0], "float32")
+    weights = np.array([1.0, 2.0, 0.0, 1.0, 2.0, 0.0], "float32")
     repeats = weights.astype(int)
     y, state = call(method, inputs, weights)
     twice = [np.repeat(a, repeats, axis=0) for a in inputs]
@@ -162,7 +167,7 @@ def test_weight_two_is_the_entry_twice(method):
 )
 def test_weight_two_is_the_time_step_twice(method):
     x, *others = method.inputs(3)
-    steps = np.array([1.0, 2.0, 1.0, 0.0, 2.0], "float32")
+    steps = np.array([1.0, 2.0, 0.0, 2.0, 0.0], "float32")
     weights = np.broadcast_to(steps, x.shape[:2])
     repeats = steps.astype(int)
     y, state = call(method, [x, *others], weights)

@@ -8,14 +8,18 @@ from contract.methods import METHODS
 from contract.methods import SHAPES
 from contract.methods import channels_first
 from contract.methods import first_of_each
+from contract.methods import groups
 from contract.methods import numpy
 from contract.methods import outputs
 from contract.methods import values
 from contract.tolerances import close
 
-ANY_SIZE = [m for m in METHODS if m.any_size and 4 in m.ranks]
-GROUP = 12
-GROUPS = [ANY_SIZE[i : i + GROUP] for i in range(0, len(ANY_SIZE), GROUP)]
+# Only TensorFlow traces with unknown sizes; JAX and PyTorch know them.
+TRACED = [
+    m
+    for m in METHODS
+    if m.any_size and 4 in m.ranks and keras.backend.backend() == "tensorflow"
+]
 
 
 def symbols(method, shape):
@@ -54,12 +58,7 @@ def test_output_shapes(method):
 
 
 def traced(function, arrays):
-    """`function` compiled for arrays whose sizes, but the last, are unknown.
-
-    Only TensorFlow traces with unknown sizes; JAX and PyTorch know them.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return function
+    """`function` compiled for arrays whose sizes, but the last, are unknown."""
     import tensorflow as tf
 
     signature = [
@@ -76,7 +75,7 @@ def traced(function, arrays):
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("methods", GROUPS, ids=lambda g: str(g[0]))
+@pytest.mark.parametrize("methods", groups(TRACED, 12), ids=lambda g: str(g[0]))
 def test_unknown_sizes(methods, training):
     layers = [m.shared() for m in methods]
     sizes = [(6, 4, 3, 8), (5, 3, 4, 8)]

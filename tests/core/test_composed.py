@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_norm.areas import Area
+from keras_norm.areas import Position
+from keras_norm.layers import ComposedNormalization
 from keras_norm.operations import Center
 from keras_norm.operations import Scale
 from keras_norm.operations import ScaleByDeviation
 from keras_norm.operations import Standardize
-from keras_norm.areas import Position
-from keras_norm.layers import ComposedNormalization
 
 EPSILON = 1e-3
 MOMENTUM = 0.9
@@ -35,7 +35,7 @@ FAST = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-THOROUGH = settings(FAST, max_examples=1500)
+THOROUGH = settings(FAST, max_examples=600)
 
 OPERATIONS = {
     "standardize": Standardize(),

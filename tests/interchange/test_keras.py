@@ -9,10 +9,10 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from gradients import gradients
 from keras import ops
 
 import keras_norm
+from gradients import gradients
 
 BACKEND = keras.backend.backend()
 TWINS = (
@@ -335,7 +335,8 @@ def test_model_of_keras_loads_and_becomes_one_of_ours(case, tmp_path):
 
 @pytest.mark.parametrize(
     # Keras loses the axes of a layer that has several, its own too.
-    "case", [c for c in CASES if "axes" not in c]
+    "case",
+    [c for c in CASES if "axes" not in c],
 )
 def test_old_model_file_of_keras_loads_with_our_layer(case, tmp_path):
     """In .h5 files, Keras lets custom objects replace its own layers."""
@@ -408,7 +409,9 @@ def test_training_goes_as_with_keras(case):
         history = trained.fit(
             x, y, batch_size=5, epochs=2, shuffle=False, verbose=0
         )
-        losses.append([*history.history["loss"], trained.evaluate(x, y, verbose=0)])
+        losses.append(
+            [*history.history["loss"], trained.evaluate(x, y, verbose=0)]
+        )
     close(losses[1], losses[0], 1e-4)
 
 

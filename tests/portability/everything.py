@@ -5,13 +5,21 @@ The layers and their settings are those of the contract's table.
 
 import keras
 import numpy as np
+import pytest
+
 from contract.methods import CONDITIONS
 from contract.methods import METHODS
 from contract.methods import SHAPES
+from contract.methods import representative
 from contract.methods import scramble
 
 # The sizes of the inputs; batches may be of any size.
 BATCH = 6
+# Every layer, or every row of the table.
+TIERS = [
+    pytest.param(representative(), id="layers"),
+    pytest.param(METHODS, id="settings", marks=pytest.mark.all),
+]
 
 
 def is_whole(method, unknown):
@@ -52,7 +60,7 @@ def names_of(method, unknown):
     return [first, *(f"{first}_{kind}" for kind in kinds)]
 
 
-def make(methods=METHODS, unknown=False):
+def make(methods, unknown=False):
     """The model, its state and weights scrambled."""
     tensors = {
         name: keras.Input(shape, dtype=dtype, name=name)
@@ -87,7 +95,6 @@ def data(model, batch=BATCH, sizes=(4, 3), seed=0):
     return made
 
 
-
 def answer(model, inputs):
     """The outputs of the model as arrays."""
     if keras.backend.backend() == "jax":
@@ -97,12 +104,12 @@ def answer(model, inputs):
     return {k: keras.ops.convert_to_numpy(y) for k, y in outputs.items()}
 
 
-def labels(methods=METHODS):
+def labels(methods):
     """Name of an output -> the method it belongs to."""
     return {f"{i:03d}": str(method) for i, method in enumerate(methods)}
 
 
-def differences(expected, found, tolerance, methods=METHODS):
+def differences(expected, found, methods, tolerance=1e-5):
     """The methods whose outputs differ by more than the tolerance."""
     names = labels(methods)
     assert expected.keys() == found.keys()

@@ -24,7 +24,9 @@ np.savez(folder / f"weights_{backend}.npz", **weights)
 if backend == "jax":
     outputs = model.predict(inputs, verbose=0)
 else:  # Not worth compiling a hundred layers for one answer.
-    outputs = {k: keras.ops.convert_to_numpy(y) for k, y in model(inputs).items()}
+    outputs = {
+        k: keras.ops.convert_to_numpy(y) for k, y in model(inputs).items()
+    }
 np.savez(folder / f"outputs_{backend}.npz", **outputs)
 
 model.set_weights([np.zeros_like(w) for w in model.get_weights()])

@@ -8,8 +8,8 @@ from collections import namedtuple
 
 import keras
 import numpy as np
-from contract.methods import METHODS
 
+from contract.methods import METHODS
 from keras_norm.core import configuration
 
 BATCH = 8

@@ -5,7 +5,6 @@ left open in the export and chosen by the caller.
 """
 
 import everything
-import keras
 import numpy as np
 import processes
 import pytest
@@ -13,11 +12,11 @@ import pytest
 BATCHES = {1: (4, 3), 7: (5, 6)}
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
+@pytest.fixture(scope="module", params=everything.TIERS)
+def served(request, tmp_path_factory):
     """What Keras and what the SavedModel answer, by batch size."""
     folder = tmp_path_factory.mktemp("export")
-    model = everything.make(unknown=True)
+    model = everything.make(request.param, unknown=True)
     model.export(folder / "model", format="tf_saved_model", verbose=False)
     asked = {
         batch: everything.data(model, batch, sizes, seed=batch)
@@ -32,10 +31,10 @@ def served(tmp_path_factory):
         batch: dict(np.load(folder / f"outputs_{batch}.npz"))
         for batch in BATCHES
     }
-    return expected, found
+    return request.param, expected, found
 
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_saved_model_answers_as_keras_does(served, batch):
-    expected, found = served
-    assert not everything.differences(expected[batch], found[batch], 1e-5)
+    methods, expected, found = served
+    assert not everything.differences(expected[batch], found[batch], methods)

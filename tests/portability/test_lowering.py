@@ -9,8 +9,9 @@ import inspect
 import jax
 import keras
 import pytest
-from contract.methods import METHODS
 from jax import numpy as jnp
+
+from contract.methods import METHODS
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -37,9 +38,7 @@ def test_training_step_lowers_for_every_platform(method):
     # The first input is a float, integers are conditions: the order stays.
     floats = [t for t in inputs if t.dtype != "int32"]
     integers = [t for t in inputs if t.dtype == "int32"]
-    values = jax.export.export(
-        jax.jit(step(layer)), platforms=PLATFORMS
-    )(
+    values = jax.export.export(jax.jit(step(layer)), platforms=PLATFORMS)(
         *jax.tree.map(
             lambda t: jax.ShapeDtypeStruct(t.shape, t.dtype),
             (

@@ -11,8 +11,8 @@ import numpy as np
 import processes
 import pytest
 import replicas
-from gradients import gradients
 
+from gradients import gradients
 from keras_norm import layers
 from keras_norm.core import distribution
 
@@ -49,7 +49,9 @@ def close(value, expected, tolerance=1e-5):
     np.testing.assert_allclose(value, expected, atol=tolerance * size, rtol=0)
 
 
-@pytest.mark.parametrize("i", range(len(CASES)), ids=map(replicas.name_of, CASES))
+@pytest.mark.parametrize(
+    "i", range(len(CASES)), ids=map(replicas.name_of, CASES)
+)
 def test_replicas_give_what_one_device_gives(found, i):
     case = CASES[i]
     layer = replicas.make(case)

@@ -47,7 +47,7 @@ def random(*shape, seed=0, shift=0.0):
 def run(layer, x, mask=None):
     if not layer.built:
         layer.build(x.shape)
-    return inference(layer, [x], mask=mask)
+    return inference(layer, [x], mask=mask, dtype=str(x.dtype))
 
 
 def gradients(layer, inputs, upstream, mask=None, jit=BACKEND == "jax"):
@@ -316,6 +316,19 @@ CASES = [
 ]
 
 
+PASSES = (LocalResponseNormalization, GeneralizedDivisiveNormalization)
+# One case or two of each layer, for what hardly depends on the options.
+FEW = [
+    *LAYERS,
+    (LocalContrastNormalization, {"kernel": "box", "border": "zero"}),
+    (LocalContrastNormalization, {"border": "torch7", "floor": 0.5}),
+    (DivisiveNormalization, {"border": "renormalize"}),
+    (GeneralizedDivisiveNormalization, {"variant": "gdn1"}),
+    (GeneralizedDivisiveNormalization, {"variant": "neuroscience"}),
+    (LocalContextNormalization, {}),
+]
+
+
 def case_id(value):
     if isinstance(value, dict):
         return "-".join(map(str, value.values())) or "defaults"
@@ -358,7 +371,11 @@ GOLDEN = {
 }
 
 
-@pytest.mark.parametrize("move", (False, True), ids=("as stored", "moved"))
+@pytest.mark.parametrize(
+    "move",
+    (False, pytest.param(True, marks=pytest.mark.all)),
+    ids=("as stored", "moved"),
+)
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden(name, move):
     lines = (DATA / "manifest.jsonl").read_text().splitlines()
@@ -394,7 +411,14 @@ def test_golden(name, move):
 # Formulas -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rank", SHAPES)
+@pytest.mark.parametrize(
+    "rank",
+    (
+        4,
+        pytest.param(3, marks=pytest.mark.all),
+        pytest.param(5, marks=pytest.mark.all),
+    ),
+)
 @pytest.mark.parametrize("cls, options", CASES, ids=case_id)
 def test_output_is_the_formula(cls, options, rank):
     shape = SHAPES[rank]
@@ -426,14 +450,21 @@ def test_features_without_positions(cls, options):
     close(run(layer, x), formula(layer, x))
 
 
-@pytest.mark.parametrize("masked", (False, True), ids=("all", "masked"))
-@pytest.mark.parametrize("cls, options", CASES, ids=case_id)
+@pytest.mark.parametrize(
+    "cls, options, masked",
+    [
+        pytest.param(
+            *case, masked, marks=[pytest.mark.all] if masked and i % 2 else []
+        )
+        for i, case in enumerate(CASES)
+        for masked in (False, True)
+        if not (masked and case[0] in PASSES)
+    ],
+    ids=case_id,
+)
 def test_gradient_is_that_of_the_formula(cls, options, masked):
-    # One spatial axis of each kind: longer and shorter than the windows.
+    # One spatial axis that is longer than the windows and one that is not.
     shape = (2, 5, 3, 4)
-    passes = (LocalResponseNormalization, GeneralizedDivisiveNormalization)
-    if masked and cls in passes:
-        pytest.skip("a mask is handed on")
     layer = scrambled(cls(**options), shape)
     x, dy = random(*shape), random(*shape, seed=1)
     mask = weights = None
@@ -498,8 +529,8 @@ def test_masked_divisive_is_that_of_the_rest(border, channel_window):
     )
 
 
-@pytest.mark.parametrize("size", (2, 3, 5, 227))
-@pytest.mark.parametrize("width", (1, 2, 4))
+@pytest.mark.parametrize("size", (2, 5, 227))
+@pytest.mark.parametrize("width", (1, 4))
 def test_masked_local_context_is_that_of_the_rest(size, width):
     check_cut(LocalContextNormalization(width, size))
 
@@ -516,20 +547,20 @@ def check_cut(layer):
     assert np.all(np.isfinite(y))
     alone = type(layer).from_config(layer.get_config())
     close(y[inner], run(scrambled(alone, x[inner].shape), x[inner]))
-    # Whatever is masked, however large.
-    padded = np.where(mask[..., None], x, 1e30).astype("float32")
-    close(run(layer, padded, mask=mask)[inner], y[inner])
 
 
 @pytest.mark.parametrize("cls, options", LAYERS, ids=case_id)
-@pytest.mark.parametrize("rank", (1, 2, 3, 4))
+@pytest.mark.parametrize("rank", (1, 2, 4))
 def test_masks_of_every_rank(cls, options, rank):
     x = random(4, 5, 6, 4)
     layer = scrambled(cls(**options), x.shape)
     mask = np.random.default_rng(1).random(x.shape[:rank]) < 0.7
     mask.reshape(-1)[0] = True
     spread = mask.reshape(mask.shape + (1,) * (4 - rank))
-    hidden = np.where(spread, x, np.nan).astype("float32")
+    # Whatever is masked, however large.
+    hidden = np.where(
+        spread, x, np.nan if rank == 1 or cls in PASSES else 1e30
+    ).astype("float32")
     y = run(layer, hidden, mask=mask)
     assert np.all(np.isfinite(y))
     kept = np.broadcast_to(spread, x.shape)
@@ -884,20 +915,19 @@ def test_zero_border_far_from_zero():
 def test_formats(cls, options):
     x = random(2, 5, 6, 4)
     expected = run(cls(**options), x)
-    half = cls(dtype="mixed_float16", **options)
-    y = half(x)
-    assert keras.backend.standardize_dtype(y.dtype) == "float16"
-    close(ops.convert_to_numpy(y).astype("float32"), expected, 1e-3)
+    y = run(cls(dtype="mixed_float16", **options), x)
+    assert y.dtype == "float16"
+    close(y.astype("float32"), expected, 1e-3)
     large = np.full((2, 5, 6, 4), 6e4, "float16")
     large[0, ::2] = -6e4
-    y = cls(dtype="mixed_float16", **options)(large)
-    assert np.all(np.isfinite(ops.convert_to_numpy(y)))
+    y = run(cls(dtype="mixed_float16", **options), large)
+    assert np.all(np.isfinite(y))
     whole = np.arange(240).reshape(2, 5, 6, 4).astype("int32")
     y = run(cls(**options), whole)
     close(y, run(cls(**options), whole.astype("float32")), 1e-6)
 
 
-@pytest.mark.parametrize("cls, options", CASES, ids=case_id)
+@pytest.mark.parametrize("cls, options", FEW, ids=case_id)
 def test_degenerate_inputs(cls, options):
     layer = cls(**options)
     empty = run(layer, np.zeros((0, 5, 6, 4), "float32"))
@@ -919,7 +949,7 @@ def test_degenerate_inputs(cls, options):
 @pytest.mark.parametrize(
     "cls, options",
     [
-        *CASES,
+        *FEW,
         (LocalContextNormalization, {"window_size": 3, "compat": True}),
         (LocalContextNormalization, {"window_size": 5, "compat": True}),
     ],
@@ -936,7 +966,9 @@ def test_unknown_sizes(cls, options):
 
 
 @pytest.mark.compile
-@pytest.mark.skipif(BACKEND == "torch", reason="test_torch_compile")
+@pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="JAX compiles all; PyTorch: contract"
+)
 @pytest.mark.parametrize(
     "cls, options",
     [*LAYERS, (LocalContextNormalization, {"window_size": 3, "compat": True})],
