@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from oracles import ORACLES
 from oracles import initial_state
 from oracles import weight_shapes

@@ -13,8 +13,8 @@ from keras_norm import errors
 from keras_norm.core.distribution import replica_count
 from keras_norm.core.distribution import replica_sum
 from keras_norm.core.moments import TINY
-from keras_norm.core.moments import at_least_one
 from keras_norm.core.moments import settled
+from keras_norm.core.primitives import at_least_one
 
 
 def widen(compact, groups, channels):

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_norm import errors
-from keras_norm.core import moments
+from keras_norm.core import primitives
 from keras_norm.core.entries import about
 from keras_norm.core.entries import absolute
 from keras_norm.core.entries import entry_at
@@ -157,7 +157,7 @@ class RangeDeviation(_ByDeviation):
             return self._masked_chunks(values, valid)
         chunks = self.num_chunks
         count = ops.shape(values)[-1] - 1
-        size = moments.at_least_one((count + chunks - 1) // chunks)
+        size = primitives.at_least_one((count + chunks - 1) // chunks)
         parts, groups = ops.shape(values)[:2]
 
         def cut(t):

@@ -7,6 +7,7 @@ shifted; all else happens on (N, C) tables and smaller.
 from keras import ops
 
 from keras_norm.core import moments
+from keras_norm.core import primitives
 
 
 def normalize(layer, x, training, mask, condition):
@@ -68,7 +69,7 @@ def _normalize_vectors(layer, x, training, mask, recover):
     one = ops.ones((1, channels), x.dtype)
     outer = [split(t) for t in recover(one, 0.0 * one)]
     inner = [ops.expand_dims(t, -1) for t in (scale, offset)]
-    y = moments.affine_twice(table.data, *inner, *outer)
+    y = primitives.affine_twice(table.data, *inner, *outer)
     return ops.reshape(y, (-1, channels))
 
 
@@ -77,7 +78,7 @@ def apply(data, view, scale, offset):
     if scale.shape[0] != offset.shape[0] or scale.shape[1] != offset.shape[1]:
         both = ops.zeros_like(scale) + ops.zeros_like(offset)
         scale, offset = scale + both, offset + both
-    return moments.affine(data, view(scale), view(offset))
+    return primitives.affine(data, view(scale), view(offset))
 
 
 def factors(table, averages, selected, rate):

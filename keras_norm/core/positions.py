@@ -12,12 +12,13 @@ from keras_norm import errors
 from keras_norm.core import configuration
 from keras_norm.core import moments
 from keras_norm.core import operations
+from keras_norm.core import primitives
 from keras_norm.core import recoveries
-from keras_norm.core.moments import broadcast_axes
-from keras_norm.core.moments import summed
+from keras_norm.core.primitives import broadcast_axes
+from keras_norm.core.primitives import summed
 
 
-@moments.cached
+@primitives.cached
 def _standardize(axes, epsilon, centred):
     """(d, gamma, beta) -> y, one read of d forward and one backward."""
 
@@ -108,7 +109,7 @@ def measure(x, axes, mask=None, centred=True):
         if all(w.shape[a] == 1 for a in axes):
             # Whole positions are masked: the others do not see them.
             w = None
-    entries = moments.size_of(x, axes)
+    entries = primitives.size_of(x, axes)
     if w is not None:
         w = ops.broadcast_to(w, ops.shape(x))
         entries = ops.sum(w, axis=axes, keepdims=True)

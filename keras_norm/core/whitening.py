@@ -11,6 +11,7 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import moments
 from keras_norm.core import operations
+from keras_norm.core import primitives
 from keras_norm.core.distribution import replica_sum
 from keras_norm.core.statistics import compact
 from keras_norm.core.statistics import move
@@ -205,7 +206,7 @@ class Newton(operations.Operation):
         y = ops.reshape(y, ops.shape(centred))
         view = moments.viewer(len(centred.shape), -1)
         if per_sample:
-            return moments.affine(
+            return primitives.affine(
                 y, *(view(t) for t in (scale, offset + 0.0 * scale))
             )
         return y + view(offset)

@@ -27,6 +27,7 @@ from keras_norm.core import elementwise
 from keras_norm.core import moments
 from keras_norm.core import operations
 from keras_norm.core import positions
+from keras_norm.core import primitives
 from keras_norm.core.areas import Area
 from keras_norm.core.areas import is_count
 
@@ -175,7 +176,7 @@ def mirrored(span: Span) -> Span:
     return Span(span.axis, span.after, span.before, kernel)
 
 
-@moments.cached
+@primitives.cached
 def _differentiable_sum(span):
     @ops.custom_gradient
     def window_sum(t):
@@ -397,7 +398,7 @@ def unit_weight(t, axis):
         return ops.ones_like(t[tuple(only([axis], t))])
     shape = [1] * len(t.shape)
     shape[axis] = length
-    return np.ones(shape, "float32")
+    return np.ones(shape)
 
 
 def _merged_along(parts, span):
@@ -409,7 +410,7 @@ def _merged_along(parts, span):
     return _merged_axis((weight, mean, squares), span.axis)
 
 
-@moments.cached
+@primitives.cached
 def _window_moments(spans, axis):
     """(d[, w]) -> mean and variance of every window and group, stacked."""
 

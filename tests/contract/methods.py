@@ -18,7 +18,6 @@ from keras_norm import catalog
 from keras_norm import layers
 from keras_norm import operations
 
-CHANNELS = 8
 # One shape for each rank: few shapes keep eager JAX from compiling for ever.
 SHAPES = {
     2: (6, 8),
@@ -139,8 +138,8 @@ class Method:
         """The layer, built for the shape of that rank, weights scrambled."""
         layer = self.make(**options)
         shape = self.shape(rank)
-        axis = options.get("axis", self.axis)
-        self.build(layer, shape if axis != 1 else channels_first(shape), axis)
+        axis = options.get("axis", -1)
+        self.build(layer, channels_first(shape) if axis == 1 else shape, axis)
         scramble(layer, seed)
         return layer
 
@@ -152,11 +151,6 @@ class Method:
         layer.build(shapes if self.conditions else shape)
 
     # Inputs -----------------------------------------------------------------
-
-    @property
-    def axis(self):
-        """Channel axis of the inputs that the table makes."""
-        return -1
 
     @property
     def rank(self):

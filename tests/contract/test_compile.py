@@ -16,8 +16,6 @@ pytestmark = pytest.mark.compile
 FEW = (
     "BatchNormalization",
     "LayerNormalization",
-    "GroupNormalization",
-    "EvoNorm",
     "IterativeNormalization",
     "SwitchableNormalization",
 )

@@ -198,8 +198,7 @@ def test_condition_of_another_batch(method):
     fewer = [np.concatenate([a, a])[:9] for a in others]
     # By us or by the backend, but not silently.
     with pytest.raises(Exception):  # noqa: B017
-        y = layer([x, *fewer])
-        assert tuple(y.shape) != x.shape
+        layer([x, *fewer])
 
 
 @pytest.mark.parametrize(

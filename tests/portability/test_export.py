@@ -9,6 +9,8 @@ import numpy as np
 import processes
 import pytest
 
+# In one process of several (--dist loadgroup): they share one run.
+pytestmark = pytest.mark.xdist_group("export")
 BATCHES = {1: (4, 3), 7: (5, 6)}
 
 

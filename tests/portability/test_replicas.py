@@ -16,6 +16,8 @@ from gradients import gradients
 from keras_norm import layers
 from keras_norm.core import distribution
 
+# In one process of several (--dist loadgroup): they share one run.
+pytestmark = pytest.mark.xdist_group("replicas")
 BACKEND = keras.backend.backend()
 CASES = replicas.cases()
 

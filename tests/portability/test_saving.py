@@ -26,6 +26,8 @@ from keras_norm import operations
 from keras_norm import recoveries
 from keras_norm import statistics
 
+# In one process of several (--dist loadgroup): they share what was saved.
+together = pytest.mark.xdist_group("saving")
 BACKEND = keras.backend.backend()
 OTHERS = [b for b in processes.BACKENDS if b != BACKEND]
 # Layers with weights and state of every kind.
@@ -73,6 +75,7 @@ def loaded(saved):
     return saved
 
 
+@together
 @pytest.mark.parametrize("i", range(len(OTHERS)))
 def test_model_of_all_layers_answers_alike_on_the_other_backends(loaded, i):
     found = np.load(loaded.folder / f"outputs_{OTHERS[i]}.npz")
@@ -81,6 +84,7 @@ def test_model_of_all_layers_answers_alike_on_the_other_backends(loaded, i):
     )
 
 
+@together
 @pytest.mark.parametrize("i", range(len(OTHERS)))
 @pytest.mark.parametrize("kind", ["weights", "h5_weights"])
 def test_weights_of_all_layers_are_the_same_on_the_others(loaded, i, kind):
@@ -91,6 +95,7 @@ def test_weights_of_all_layers_are_the_same_on_the_others(loaded, i, kind):
         np.testing.assert_array_equal(found[str(k)], w)
 
 
+@together
 def test_model_of_all_layers_is_the_same_after_loading(saved):
     again = keras.models.load_model(saved.folder / "everything.keras")
     same(again, saved.model)
@@ -107,6 +112,7 @@ def test_model_of_all_layers_holds_every_layer():
     assert public == tested
 
 
+@together
 def test_saved_configs_hold_data_only(saved):
     with zipfile.ZipFile(saved.folder / "everything.keras") as archive:
         text = archive.read("config.json").decode()
@@ -227,6 +233,7 @@ def test_layer_is_copied(method, way):
         np.testing.assert_array_equal(w, v)
 
 
+@together
 def test_model_of_all_layers_is_cloned(saved):
     clone = keras.models.clone_model(saved.model)
     names = [layer.name for layer in clone.layers]

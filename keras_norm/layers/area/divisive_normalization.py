@@ -4,6 +4,7 @@ Ren, Liao, Urtasun, Sinz & Zemel, 2017, https://arxiv.org/abs/1611.04520
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_norm import errors
@@ -122,7 +123,12 @@ class DivisiveNormalization(NormalizationLayer):
         self.add_affine((channels,))
         initializer = self.sigma_initializer
         if isinstance(initializer, (int, float)):
-            initializer = keras.initializers.Constant(initializer)
+            value = initializer
+
+            def initializer(shape, dtype=None):
+                # Keras' Constant rounds to float32 whatever the dtype.
+                return ops.convert_to_tensor(np.full(shape, value), dtype=dtype)
+
         self.sigma = self.add_weight(
             shape=(1,),
             name="sigma",
