@@ -34,6 +34,16 @@ def fresh_keras(request):
         torch._dynamo.reset()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def bounded_memory():
+    """JAX keeps every program it has compiled: gigabytes over the suite."""
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+
+
 def pytest_terminal_summary(terminalreporter):
     """Print what tests recorded as `summary` properties.
 

@@ -12,6 +12,7 @@ import functools
 
 import keras
 import numpy as np
+import pytest
 
 from keras_norm import areas
 from keras_norm import catalog
@@ -467,13 +468,17 @@ def windows():
         contrast("floor", {**size, "floor": 0.5}),
         contrast("floor value", {**size, "floor": 0.8, "floor_value": 1.0}),
         # Zeros outside the image: the mean of a constant is not the constant.
-        contrast("zero", {**size, "border": "zero"}, centres=False),
+        contrast(
+            "zero", {**size, "border": "zero"}, centres=False, own_path=True
+        ),
         contrast("torch7", {**size, "border": "torch7"}),
         response(),
         response("each", {"alpha_per_element": True, "alpha": 0.5}),
         response("even", {"size": 4, "alpha": 0.3}),
         divisive("", fields, centres=False),
-        divisive("renormalize", {**fields, "border": "renormalize"}),
+        divisive(
+            "renormalize", {**fields, "border": "renormalize"}, own_path=True
+        ),
         divisive(
             "channel window",
             {**fields, "channel_window": 3},
@@ -482,7 +487,7 @@ def windows():
         ),
         divisive(
             "fixed sigma",
-            {**fields, "learn_sigma": False, "sigma_initializer": 0.7},
+            {**fields, "learn_sigma": False, "sigma_initializer": 0.75},
             weights=AFFINE,
             constants=("sigma",),
             centres=False,
@@ -522,7 +527,7 @@ def scaling():
     affine = {"center": True, "scale": True}
     return [
         rms(twin="RMSNormalization"),
-        rms("partial", {"partial": 0.5}, lone_channel=False),
+        rms("partial", {"partial": 0.5}, lone_channel=False, own_path=True),
         rms("outside", {"epsilon_outside": True}),
         rms("center", {"center": True}, weights=("scale", "beta")),
         rms("two axes", {"axis": (-2, -1)}, ranks=(3, 4)),
@@ -541,7 +546,9 @@ def scaling():
             {"learn_epsilon": True},
             weights=(*AFFINE, "learned_epsilon"),
         ),
-        response("TLU", {"use_tlu": True}, weights=(*AFFINE, "tau")),
+        response(
+            "TLU", {"use_tlu": True}, weights=(*AFFINE, "tau"), own_path=True
+        ),
         Method("TLU", 17, weights=("tau",), centres=False, mask="passes"),
         Method(
             "UnitNormalization",
@@ -683,7 +690,7 @@ def whitening():
     return [
         row("4", {"group_size": 4}),
         # Groups of 3, 3 and 2.
-        row("3", {"group_size": 3}),
+        row("3", {"group_size": 3}, own_path=True),
         row("all", {"iterations": 3}),
     ]
 
@@ -734,6 +741,7 @@ def recovery():
             {"variant": "generated"},
             conditions=("per channel", "per channel"),
             centres=False,
+            own_path=True,
         ),
         adaptive(
             "dense",
@@ -871,6 +879,7 @@ def compositions():
                 "area": areas.Area("each", 2),
                 "operation": operations.LpDeviation(1),
             },
+            own_path=True,
             lone_channel=False,
             oracle=False,
         ),
@@ -880,6 +889,7 @@ def compositions():
                 "area": "instance",
                 "operation": operations.Deviation("mad"),
             },
+            own_path=True,
             oracle=False,
             counts=(),
         ),
@@ -984,6 +994,20 @@ def representative():
     """The rows of `first_of_each` and those with a path of their own."""
     first = first_of_each()
     return [m for m in METHODS if m.own_path or m in first]
+
+
+def rows(methods):
+    """The rows as parameters of a test.
+
+    Every run takes those that are `representative`. The others differ from
+    them by a formula, which tests/oracle_comparison checks in every run; here
+    they belong to the long tier.
+    """
+    usual = representative()
+    return [
+        pytest.param(m, id=str(m), marks=() if m in usual else pytest.mark.all)
+        for m in methods
+    ]
 
 
 def groups(methods, size=6):

@@ -12,6 +12,7 @@ from contract.methods import METHODS
 from contract.methods import first_of_each
 from contract.methods import numpy
 from contract.methods import outputs
+from contract.methods import rows
 from contract.methods import values
 from contract.tolerances import close
 from gradients import gradients
@@ -63,7 +64,7 @@ def same_state(a, b):
 # Statistics -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", STATISTICS, ids=str)
+@pytest.mark.parametrize("method", rows(STATISTICS))
 def test_what_masked_entries_hold_does_not_matter(method):
     # At every rank of the mask: tests/oracle_comparison.
     x, *others = method.inputs()
@@ -78,7 +79,7 @@ def test_what_masked_entries_hold_does_not_matter(method):
         same_state(state2, state)
 
 
-@pytest.mark.parametrize("method", STATISTICS, ids=str)
+@pytest.mark.parametrize("method", rows(STATISTICS))
 def test_gradients_do_not_see_masked_entries(method):
     x, *others = method.inputs()
     mask = some_mask(x.shape, min(3, method.rank - 1))
@@ -105,7 +106,7 @@ def inputs_of(found):
     return first if isinstance(first, list) else [first]
 
 
-@pytest.mark.parametrize("method", STATISTICS, ids=str)
+@pytest.mark.parametrize("method", rows(STATISTICS))
 def test_what_other_entries_hold_does_matter(method):
     x, *others = method.inputs()
     mask = some_mask(x.shape, 2)
@@ -124,7 +125,7 @@ def test_what_other_entries_hold_does_matter(method):
 
 
 @pytest.mark.parametrize(
-    "method", [m for m in CUT if "samples" not in m.counts], ids=str
+    "method", rows([m for m in CUT if "samples" not in m.counts])
 )
 def test_masked_samples_are_as_if_cut_out(method):
     inputs = method.inputs()
@@ -136,7 +137,7 @@ def test_masked_samples_are_as_if_cut_out(method):
 
 
 @pytest.mark.parametrize(
-    "method", [m for m in STEPPED if "steps" not in m.counts], ids=str
+    "method", rows([m for m in STEPPED if "steps" not in m.counts])
 )
 def test_padded_time_steps_are_as_if_cut_out(method):
     x, *others = method.inputs(3)
@@ -149,7 +150,7 @@ def test_padded_time_steps_are_as_if_cut_out(method):
 
 
 @pytest.mark.parametrize(
-    "method", [m for m in CUT if "samples" in m.counts], ids=str
+    "method", rows([m for m in CUT if "samples" in m.counts])
 )
 def test_weight_two_is_the_entry_twice(method):
     inputs = method.inputs()
@@ -163,7 +164,7 @@ def test_weight_two_is_the_entry_twice(method):
 
 
 @pytest.mark.parametrize(
-    "method", [m for m in STEPPED if "steps" in m.counts], ids=str
+    "method", rows([m for m in STEPPED if "steps" in m.counts])
 )
 def test_weight_two_is_the_time_step_twice(method):
     x, *others = method.inputs(3)
@@ -176,7 +177,7 @@ def test_weight_two_is_the_time_step_twice(method):
     same_state(state, kept)
 
 
-@pytest.mark.parametrize("method", LONE, ids=str)
+@pytest.mark.parametrize("method", rows(LONE))
 def test_one_channel_with_a_mask(method):
     x, *others = [a[..., :1] if a.ndim > 1 else a for a in method.inputs()]
     if method.conditions in (("features",), ("soft labels",)):
@@ -190,7 +191,7 @@ def test_one_channel_with_a_mask(method):
 
 
 @pytest.mark.parametrize(
-    "method", [m for m in STATISTICS if m.takes_axis], ids=str
+    "method", rows([m for m in STATISTICS if m.takes_axis])
 )
 def test_mask_of_channels_first_data(method):
     x, *others = method.inputs()
@@ -213,7 +214,7 @@ def test_mask_of_channels_first_data(method):
     same_state(state1, state)
 
 
-@pytest.mark.parametrize("method", STATISTICS, ids=str)
+@pytest.mark.parametrize("method", rows(STATISTICS))
 def test_fully_masked_batch(method):
     inputs = method.inputs()
     layer = method.shared()
@@ -261,7 +262,7 @@ def test_mask_goes_on(method):
 
 
 @pytest.mark.parametrize(
-    "method", [m for m in STATISTICS if 3 in m.ranks], ids=str
+    "method", rows([m for m in STATISTICS if 3 in m.ranks])
 )
 def test_mask_of_a_model_reaches_the_statistics(method):
     x, *others = method.inputs(3)
@@ -278,7 +279,7 @@ def test_mask_of_a_model_reaches_the_statistics(method):
     same_state(values(layer)[1], state)
 
 
-@pytest.mark.parametrize("method", PASSES, ids=str)
+@pytest.mark.parametrize("method", rows(PASSES))
 def test_a_mask_that_passes_changes_nothing(method):
     x, *others = method.inputs()
     layer = method.shared()

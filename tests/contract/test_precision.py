@@ -8,6 +8,7 @@ from contract.methods import METHODS
 from contract.methods import numpy
 from contract.methods import outputs
 from contract.methods import own_weights
+from contract.methods import rows
 from contract.methods import values
 from contract.tolerances import largest
 from contract.tolerances import stored
@@ -46,7 +47,7 @@ def check_value(method, y, y32, dtype):
         )
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_mixed(method):
     inputs = method.inputs()
     same = method.shared()
@@ -63,7 +64,7 @@ def test_mixed(method):
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_half_input(method, dtype):
     """Weights and inputs in half precision; so is what mixed layers get."""
     layer, same = method.built(dtype=dtype), method.shared()
@@ -84,7 +85,7 @@ def test_half_input(method, dtype):
 WIDE = METHODS if keras.backend.backend() != "jax" else []
 
 
-@pytest.mark.parametrize("method", WIDE, ids=str)
+@pytest.mark.parametrize("method", rows(WIDE))
 def test_float64(method):
     # The backends but TensorFlow compute float64 in float32 here and there.
     exact = keras.backend.backend() == "tensorflow"
@@ -112,7 +113,7 @@ def test_float64(method):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_beyond_the_range_of_half(method):
     noise, *others = method.inputs()
     # float32 under mixed_float16, then float16 itself.
@@ -128,7 +129,7 @@ def test_beyond_the_range_of_half(method):
             assert np.all(np.isfinite(numpy(variable)))
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_integers_are_converted(method):
     rng = np.random.default_rng(0)
     x = rng.integers(-20, 20, method.shape()).astype("int32")

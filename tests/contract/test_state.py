@@ -9,6 +9,7 @@ from contract.methods import first_of_each
 from contract.methods import numpy
 from contract.methods import outputs
 from contract.methods import representative
+from contract.methods import rows
 from contract.methods import values
 from contract.tolerances import close
 from gradients import gradients
@@ -30,7 +31,7 @@ def same_outputs(a, b):
         np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_state_moves_in_training_only(method):
     layer = method.shared()
     inputs = method.given(method.inputs())
@@ -43,7 +44,7 @@ def test_state_moves_in_training_only(method):
         assert np.any(value[0] != value[1])
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_frozen_is_inference(method):
     layer = method.built()
     inputs = method.given(method.inputs())
@@ -58,7 +59,7 @@ def test_frozen_is_inference(method):
     assert len(layer.trainable_variables) == len(method.weights)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_inference_looks_at_each_sample_alone(method):
     layer = method.shared()
     inputs = method.inputs()
@@ -72,7 +73,7 @@ def test_inference_looks_at_each_sample_alone(method):
         close(b, a[1:5])
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_training_mixes_samples_where_the_table_says_so(method):
     inputs = method.inputs()
     inputs = [inputs[0].copy(), *inputs[1:]]
@@ -90,7 +91,7 @@ def test_training_mixes_samples_where_the_table_says_so(method):
         close(after[0][:-1], before[0][:-1])
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_empty_batch(method):
     layer = method.shared()
     before = state_of(layer)
@@ -101,7 +102,7 @@ def test_empty_batch(method):
     assert_untouched(layer, before)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_constant_input(method):
     for value in (0.0, 1e4 + 0.1):
         inputs = method.inputs()
@@ -127,7 +128,7 @@ def offset_of(method, layer, inputs):
     return np.broadcast_to(beta.astype("float32"), inputs[0].shape)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_gradients_are_finite_on_degenerate_inputs(method):
     x, *others = method.inputs()
     outlier = x.copy()
@@ -152,7 +153,7 @@ def check_finite(found, case):
         assert np.all(np.isfinite(gradient)), f"{case}: {name}"
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_one_sample_alone(method):
     inputs = [a[:1] for a in method.inputs()]
     layer = method.shared()
@@ -171,7 +172,7 @@ def test_gradient_of_one_sample_alone(method):
 
 
 @pytest.mark.parametrize(
-    "method", [m for m in METHODS if m.mixes and 2 in m.ranks], ids=str
+    "method", rows([m for m in METHODS if m.mixes and 2 in m.ranks])
 )
 def test_one_entry_per_channel(method):
     inputs = [a[:1] for a in method.inputs(2)]
