@@ -28,7 +28,6 @@ def normalize_over(layer, x, axis, training, mask, recover=None):
     `recover` turns (scale, offset) on the table into (scale, offset).
     """
     view = moments.viewer(len(x.shape), axis)
-    lifted = False
     if layer.measures(training):
         area = layer.area
         lifted = len(x.shape) == 2 and area.rows == "all" and layer.lifts
@@ -44,20 +43,14 @@ def normalize_over(layer, x, axis, training, mask, recover=None):
             n = ops.cast(ops.shape(x)[0], x.dtype)
             table = table._replace(count=ops.reshape(n, (1, 1)))
         scale, offset = layer.factors(table, training)
-        data = table.data
+        data = ops.squeeze(table.data, 0) if lifted else table.data
     else:
         if mask is not None:
             x = moments.without_padding(x, moments.aligned(mask, x))
         data, scale, offset = layer.inference_factors(x, view)
     if recover:
         scale, offset = recover(scale, offset)
-    if not lifted:
-        return apply(data, view, scale, offset)
-    if scale.shape[0] == offset.shape[0] == 1:
-        # In the shape that the moments keep for the backward pass already.
-        y = apply(data, moments.viewer(3, -1), scale, offset)
-        return ops.squeeze(y, 0)
-    return apply(ops.squeeze(data, 0), view, scale, offset)
+    return apply(data, view, scale, offset)
 
 
 def _normalize_vectors(layer, x, training, mask, recover):
