@@ -90,12 +90,13 @@ class GeneralizedDivisiveNormalization(NormalizationLayer):
 
     Example:
 
+    >>> import keras
     >>> import numpy as np
     >>> import keras_norm as kn
     >>> layer = kn.layers.GeneralizedDivisiveNormalization()
     >>> y = layer(np.full((1, 2, 2, 3), 3.0, "float32"))
-    >>> round(float(keras.ops.convert_to_numpy(y)[0, 0, 0, 0]), 4)
-    2.1764
+    >>> print(keras.ops.convert_to_numpy(y)[0, 0, 0].round(4))
+    [2.1764 2.1764 2.1764]
 
     Reference:
 

@@ -140,13 +140,14 @@ class MomentShortcut(NormalizationLayer):
 
     Example:
 
+    >>> import keras
     >>> import numpy as np
     >>> import keras_norm as kn
     >>> x = np.ones((1, 2, 2, 3), "float32")
     >>> m = np.ones((1, 2, 2, 1), "float32")
     >>> y = kn.layers.MomentShortcut()([x, m, 2 * m])
-    >>> float(y[0, 0, 0, 0])
-    3.0
+    >>> print(keras.ops.convert_to_numpy(y)[0, 0, 0])
+    [3. 3. 3.]
 
     Reference:
 

@@ -30,11 +30,12 @@ class PixelNormalization(ComposedNormalization):
 
     Example:
 
+    >>> import keras
     >>> import numpy as np
     >>> import keras_norm as kn
     >>> y = kn.layers.PixelNormalization()(np.array([[3.0, 4.0]], "float32"))
-    >>> [round(float(v), 4) for v in y[0]]
-    [0.8485, 1.1314]
+    >>> print(keras.ops.convert_to_numpy(y)[0].round(4))
+    [0.8485 1.1314]
 
     Reference:
 

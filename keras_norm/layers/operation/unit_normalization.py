@@ -31,11 +31,12 @@ class UnitNormalization(NormalizationLayer):
 
     Example:
 
+    >>> import keras
     >>> import numpy as np
     >>> import keras_norm as kn
     >>> y = kn.layers.UnitNormalization()(np.array([[3.0, 4.0]], "float32"))
-    >>> [round(float(v), 3) for v in y[0]]
-    [0.6, 0.8]
+    >>> print(keras.ops.convert_to_numpy(y)[0].round(3))
+    [0.6 0.8]
     """
 
     fixed = ("epsilon", *AFFINE)
