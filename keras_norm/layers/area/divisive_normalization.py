@@ -9,7 +9,8 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core import moments
-from keras_norm.core import windows
+from keras_norm.core import window_means
+from keras_norm.core import window_sums
 from keras_norm.core.deviations import absolute
 from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
@@ -93,9 +94,9 @@ class DivisiveNormalization(NormalizationLayer):
             ("sup_window", sup_window),
         ):
             several = isinstance(size, (list, tuple))
-            windows.per_axis(name, size, len(size) if several else 1)
+            window_sums.per_axis(name, size, len(size) if several else 1)
         if channel_window is not None:
-            windows.per_axis("channel_window", channel_window, 1)
+            window_sums.per_axis("channel_window", channel_window, 1)
         if border not in BORDERS:
             raise errors.unknown_name("border", border, BORDERS)
         if not l1 >= 0:
@@ -118,8 +119,8 @@ class DivisiveNormalization(NormalizationLayer):
                 channel_window=self.channel_window,
                 input_shape=inputs_shape,
             )
-        windows.per_axis("sum_window", self.sum_window, count or 1)
-        windows.per_axis("sup_window", self.sup_window, count or 1)
+        window_sums.per_axis("sum_window", self.sum_window, count or 1)
+        window_sums.per_axis("sup_window", self.sup_window, count or 1)
         self.add_affine((channels,))
         initializer = self.sigma_initializer
         if isinstance(initializer, (int, float)):
@@ -143,15 +144,15 @@ class DivisiveNormalization(NormalizationLayer):
         axis = self.axis % len(x.shape)
         others = tuple(a for a in range(1, len(x.shape)) if a != axis)
         moved = others or (axis,)
-        sizes = windows.per_axis("window", size, len(moved))
+        sizes = window_sums.per_axis("window", size, len(moved))
         whole: tuple = (axis,)
         if self.channel_window is not None:
             moved, sizes = (*moved, axis), (*sizes, self.channel_window)
         if axis in moved:
             whole = ()
-        spans = map(windows.neighbours, moved, sizes)
+        spans = map(window_sums.neighbours, moved, sizes)
         renormalize = self.border == "renormalize"
-        return windows.Field(x, spans, whole, w, renormalize)
+        return window_means.Field(x, spans, whole, w, renormalize)
 
     def call(self, inputs, training=None, mask=None):
         """Subtract the mean over A, divide by the deviation over B."""

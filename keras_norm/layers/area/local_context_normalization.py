@@ -8,6 +8,8 @@ import numpy as np
 from keras import ops
 
 from keras_norm.core import moments
+from keras_norm.core import window_moments
+from keras_norm.core import window_sums
 from keras_norm.core import windows
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.operations import Standardize
@@ -27,7 +29,7 @@ class ShiftedWindow(windows.Window):
         """An axis that is not larger than the window decides."""
         return not spans or any(
             isinstance(x.shape[s.axis], int)
-            and windows.mass(s) >= x.shape[s.axis]
+            and window_sums.mass(s) >= x.shape[s.axis]
             for s in spans
         )
 
@@ -41,16 +43,16 @@ class ShiftedWindow(windows.Window):
                 larger.append(ops.cast(length, "int32") > size)
             # The window that starts at each row; then, for each row, where the
             # program starts.
-            ahead.append(windows.Span(span.axis, 0, size - 1, None))
+            ahead.append(window_sums.Span(span.axis, 0, size - 1, None))
             rows.append(self.first_rows(length, size))
-        parts = windows.parts_of(ops.stop_gradient(d), axis, *w)
-        _, mean, variance = windows.merged_windows(parts, ahead, rows)
+        parts = window_moments.parts_of(ops.stop_gradient(d), axis, *w)
+        _, mean, variance = window_moments.merged(parts, ahead, rows)
         mean, variance = ops.stop_gradient(mean), ops.stop_gradient(variance)
         if not larger:
             return mean, variance
-        count, whole_mean, whole_variance = windows.merged_windows(
-            windows.parts_of(d, axis, *w),
-            [windows.entire(s.axis) for s in spans],
+        count, whole_mean, whole_variance = window_moments.merged(
+            window_moments.parts_of(d, axis, *w),
+            [window_sums.entire(s.axis) for s in spans],
         )
         if operation.unbiased:
             count = count * d.shape[axis + 1]
@@ -135,7 +137,7 @@ class LocalContextNormalization(ComposedNormalization):
         **kwargs,
     ):
         several = isinstance(window_size, (list, tuple))
-        windows.per_axis(
+        window_sums.per_axis(
             "window_size", window_size, len(window_size) if several else 1
         )
         area = ShiftedWindow if compat else windows.Window
@@ -154,5 +156,5 @@ class LocalContextNormalization(ComposedNormalization):
         """Create gamma and beta; there must be a size for each axis."""
         count = len(inputs_shape) - 2
         if count > 0:
-            windows.per_axis("window_size", self.window_size, count)
+            window_sums.per_axis("window_size", self.window_size, count)
         super().build(inputs_shape)

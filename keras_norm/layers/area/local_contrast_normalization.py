@@ -10,7 +10,8 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core import moments
-from keras_norm.core import windows
+from keras_norm.core import window_means
+from keras_norm.core import window_sums
 from keras_norm.core.layer import AFFINE
 from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
@@ -93,7 +94,7 @@ class LocalContrastNormalization(NormalizationLayer):
         super().__init__(axis=axis, **kwargs)
         several = isinstance(kernel_size, (list, tuple))
         count = len(kernel_size) if several else 1
-        sizes = windows.per_axis("kernel_size", kernel_size, count)
+        sizes = window_sums.per_axis("kernel_size", kernel_size, count)
         if any(size % 2 == 0 for size in sizes):
             raise errors.received(
                 "`kernel_size` must be odd: an even window has no centre.",
@@ -138,7 +139,7 @@ class LocalContrastNormalization(NormalizationLayer):
                 "positions, channels).",
                 input_shape=inputs_shape,
             )
-        windows.per_axis("kernel_size", self.kernel_size, count)
+        window_sums.per_axis("kernel_size", self.kernel_size, count)
         if isinstance(self.sigma, (list, tuple)) and len(self.sigma) != count:
             raise errors.received(
                 "`sigma` must have one value for each spatial axis.",
@@ -151,15 +152,17 @@ class LocalContrastNormalization(NormalizationLayer):
         """One span per spatial axis of x."""
         axis = self.axis % len(x.shape)
         spatial = [a for a in range(1, len(x.shape)) if a != axis]
-        sizes = windows.per_axis("kernel_size", self.kernel_size, len(spatial))
+        sizes = window_sums.per_axis(
+            "kernel_size", self.kernel_size, len(spatial)
+        )
         if self.kernel == "box":
-            return tuple(map(windows.neighbours, spatial, sizes))
+            return tuple(map(window_sums.neighbours, spatial, sizes))
         sigmas = self.sigma
         if not isinstance(sigmas, (list, tuple)):
             sigmas = [sigmas or 0.25 * size for size in sizes]
         dtype = keras.backend.standardize_dtype(x.dtype)
         return tuple(
-            windows.gaussian(*along, dtype)
+            window_sums.gaussian(*along, dtype)
             for along in zip(spatial, sizes, sigmas, strict=True)
         )
 
@@ -171,7 +174,7 @@ class LocalContrastNormalization(NormalizationLayer):
         if mask is not None:
             w = moments.aligned(mask, x)
             x = moments.without_padding(x, w)
-        field = windows.Field(
+        field = window_means.Field(
             x,
             self.window(x),
             whole=(axis,) if self.across_channels else (),
@@ -181,7 +184,7 @@ class LocalContrastNormalization(NormalizationLayer):
         pivot = field.pivot(x)
         d = x - pivot
         v = field.centred(d, pivot)
-        contrast = windows.root(field.mean(ops.square(v)))
+        contrast = window_means.root(field.mean(ops.square(v)))
         if self.border == "torch7":
             # sqrt(sum) / mass = sqrt(mean) / sqrt(mass)
             inside = ops.maximum(field.inside, moments.TINY)

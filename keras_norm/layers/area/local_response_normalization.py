@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core import moments
-from keras_norm.core import windows
+from keras_norm.core import window_sums
 from keras_norm.core.layer import AFFINE
 from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
@@ -100,10 +100,12 @@ class LocalResponseNormalization(NormalizationLayer):
         if mask is not None:
             x = moments.without_padding(x, moments.aligned(mask, x))
         axis = self.axis % len(x.shape)
-        window = windows.Span(axis, self.size // 2, (self.size - 1) // 2, None)
+        window = window_sums.Span(
+            axis, self.size // 2, (self.size - 1) // 2, None
+        )
         alpha = self.alpha
         if self.alpha_per_element:
             alpha = alpha / self.size
-        squares = windows.total(ops.square(x), window)
+        squares = window_sums.total(ops.square(x), window)
         y = x * ops.power(self.bias + alpha * squares, -self.beta)
         return self.narrowed(y)

@@ -15,7 +15,7 @@ from keras import ops
 
 import gradients as autodiff
 from gradients import inference
-from keras_norm.core import windows
+from keras_norm.core import window_sums
 from keras_norm.core.windows import Window
 from keras_norm.layers import ComposedNormalization
 from keras_norm.layers import DivisiveNormalization
@@ -249,7 +249,7 @@ def formula(layer, x, w=None):
             at["beta"],
             at["gamma"],
         )
-    sizes = windows.per_axis("size", layer.window_size, x.ndim - 2)
+    sizes = window_sums.per_axis("size", layer.window_size, x.ndim - 2)
     return local_context(
         x,
         sizes,
