@@ -8,6 +8,7 @@ from keras_norm import areas
 from keras_norm import catalog
 from keras_norm import layers
 from keras_norm import operations
+from keras_norm import ops
 from keras_norm import recoveries
 from keras_norm import statistics
 
@@ -18,6 +19,7 @@ __all__ = [
     "catalog",
     "layers",
     "operations",
+    "ops",
     "recoveries",
     "statistics",
 ]

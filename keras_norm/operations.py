@@ -8,10 +8,19 @@ from keras_norm.core.operations import Operation
 from keras_norm.core.operations import Scale
 from keras_norm.core.operations import ScaleByDeviation
 from keras_norm.core.operations import Standardize
+from keras_norm.core.whitening import PCA
+from keras_norm.core.whitening import ZCA
+from keras_norm.core.whitening import Cholesky
+from keras_norm.core.whitening import Decorrelate
 from keras_norm.core.whitening import Newton
+from keras_norm.core.whitening import Whiten
 
 __all__ = [
+    "PCA",
+    "ZCA",
     "Center",
+    "Cholesky",
+    "Decorrelate",
     "Deviation",
     "LpDeviation",
     "Newton",
@@ -20,4 +29,5 @@ __all__ = [
     "Scale",
     "ScaleByDeviation",
     "Standardize",
+    "Whiten",
 ]

@@ -142,6 +142,7 @@ class ComposedNormalization(NormalizationLayer):
         )
         for w in declared:
             self.add_state(w.name, w.shape, w.initializer, w.dtype)
+        self.operation.build(self, channels)
 
     def split_pair(self, inputs):
         """[inputs, condition] -> inputs, condition."""

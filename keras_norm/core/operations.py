@@ -35,6 +35,9 @@ class Operation(configuration.Part):
         """The factor that normalizes, from the spread; None for 1."""
         raise NotImplementedError
 
+    def build(self, layer, channels):
+        """Create what is kept besides the state of shift and spread."""
+
     def state_shapes(self, area, channels):
         """Shapes of shift and spread as state."""
         return (area.statistic_shape(channels),) * 2

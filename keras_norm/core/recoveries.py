@@ -27,6 +27,27 @@ class Nothing(configuration.Part):
         """(scale, offset) -> (scale, offset), each (1 or N, C)."""
         return scale, offset
 
+    def color(self, layer, blocks, groups, condition=None):
+        """The same for matrices: what folds is folded into them.
+
+        Args:
+            layer: its weights are used.
+            blocks: (groups, d, d) or (N, groups, d, d), output index last.
+            groups: of channels.
+            condition: second input, if any.
+
+        Returns:
+            blocks, their groups, and the (scale, offset) that is left; scale
+            is None if it is folded.
+        """
+        one = ops.ones((1, groups.channels), blocks.dtype)
+        scale, offset = self.fold(layer, one, 0.0 * one, condition)
+        if scale.shape[0] == 1:
+            filled = ops.expand_dims(groups.split(scale), -2)
+            filled = filled if len(blocks.shape) == 4 else filled[0]
+            return blocks * filled, groups, None, offset
+        return blocks, groups, scale, offset
+
     def apply(self, layer, y, condition=None):
         """The data -> the data."""
         return y

@@ -128,6 +128,7 @@ def compact(variable, dtype):
 def move(variable, value, seen, keep) -> None:
     """variable <- keep * variable + (1 - keep) * value, where seen."""
     value = ops.stop_gradient(value)
+    value = ops.reshape(value, (-1, value.shape[-1]))
     old = compact(variable, value.dtype)
     # Not old * keep + value * (1 - keep): that rounds at the size of the mean,
     # this at the size of its change.

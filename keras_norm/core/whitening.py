@@ -1,53 +1,35 @@
 """Matrix operations: whitening over groups of channels.
 
 The mean comes from the moment table like every other; what is measured besides
-is one covariance per group of channels, and what is applied is one matrix.
+is one covariance per group of channels, and what is applied is one matrix,
+into which the recovery is folded. What inference needs is a weight: a moving
+matrix, or a moving covariance with the matrix that belongs to it.
 """
+
+import math
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core import covariances
 from keras_norm.core import moments
 from keras_norm.core import operations
 from keras_norm.core import primitives
-from keras_norm.core.distribution import replica_sum
+from keras_norm.core.statistics import Batch
+from keras_norm.core.statistics import MovingAverage
 from keras_norm.core.statistics import compact
 from keras_norm.core.statistics import move
+from keras_norm.ops import matrix_roots
+from keras_norm.ops import spectra
 
-
-def identity(d, dtype):
-    """The (d, d) identity, made of what exporters and compilers take.
-
-    ops.eye inside a batch does not export to ONNX, NumPy constants break the
-    graphs of PyTorch's compiler.
-    """
-    index = ops.arange(d, dtype="int32")
-    return ops.cast(ops.equal(index[:, None], index), dtype)
-
-
-def newton_inverse_square_root(s, iterations):
-    """S^(-1/2) of positive definite S (..., d, d) by coupled Newton steps.
-
-    Y0 = S / tr S, Z0 = I; M = (3 I - Z Y) / 2; Y <- Y M; Z <- M Z. In exact
-    arithmetic these are IterNorm's iterates P <- (3 P - P^3 S) / 2; in float32
-    those diverge from about 10 steps on and these converge.
-    """
-    d = s.shape[-1]
-    eye = identity(d, s.dtype)
-    trace = ops.sum(s * eye, axis=(-2, -1), keepdims=True)
-    trace = ops.maximum(trace, moments.TINY)
-    y, z = s / trace, eye
-    for step in range(iterations):
-        m = 1.5 * eye - 0.5 * (ops.matmul(z, y) if step else y)
-        y, z = ops.matmul(y, m), (ops.matmul(m, z) if step else m)
-    return z * ops.rsqrt(trace)
+RUNNING = ("matrix", "covariance")
 
 
 @keras.saving.register_keras_serializable("keras_norm")
 class StackedIdentity(keras.initializers.Initializer):
-    """Identity matrices of shape (groups, d, d)."""
+    """Identity matrices of shape (..., d, d)."""
 
     def __call__(self, shape, dtype=None):
         """The matrices."""
@@ -55,158 +37,270 @@ class StackedIdentity(keras.initializers.Initializer):
         return ops.convert_to_tensor(eyes.copy(), dtype=dtype or "float32")
 
 
-@keras.saving.register_keras_serializable("keras_norm")
-class Newton(operations.Operation):
-    """y = W (x - mean), W ~ (covariance + epsilon I)^(-1/2) by Newton steps.
+class Whiten(operations.Operation):
+    """y = W (x - mean), cov(W x) = I: base of the matrix operations.
 
-    Whitens consecutive groups of channels over the whole batch. Where
-    `group_size` does not divide the channels the last group is smaller.
+    Whitens consecutive groups of channels. Where `group_size` does not divide
+    the channels the last group is smaller.
 
     Args:
-        group_size: channels whitened together.
-        iterations: Newton steps; 5 whitens in part (the authors' choice),
-            about 20 completely.
+        group_size: channels whitened together; None: all.
+        running: what moving averages keep, "matrix" (W) or "covariance", in
+            which case the matrix of inference is a weight of its own.
+        shrink: regularize by (1 - epsilon) S + epsilon I instead of
+            S + epsilon I. The state keeps S before shrinking, but after
+            adding.
+        unbiased: divide the covariance by m - 1 instead of m.
     """
 
     family = "matrix"
-    names = ("mean", "matrix")
     initial = ("zeros", StackedIdentity())
+    # Diagonal of what fills up the last group, for the decomposition.
+    filler = 0.0
 
-    def __init__(self, group_size=64, iterations=5):
-        for name, value, least in (
-            ("group_size", group_size, 1),
-            ("iterations", iterations, 0),
-        ):
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if not whole or value < least:
-                raise errors.received(
-                    f"`{name}` must be an integer of at least {least}.",
-                    **{name: value},
-                )
-        self.group_size, self.iterations = group_size, iterations
+    def __init__(
+        self,
+        group_size=None,
+        running="covariance",
+        shrink=False,
+        unbiased=False,
+    ):
+        if group_size is not None:
+            positive("group_size", group_size)
+        if running not in RUNNING:
+            raise errors.unknown_name("running", running, list(RUNNING))
+        self.group_size, self.running = group_size, running
+        self.shrink, self.unbiased = shrink, unbiased
 
-    def layout(self, channels):
-        """(groups, channels of a group) for that many channels."""
-        d = min(self.group_size, channels)
-        return -(-channels // d), d
+    @property
+    def names(self):
+        """Names of the state."""
+        return ("mean", self.running)
+
+    def matrix(self, covariance):
+        """W of regularized covariances (..., d, d)."""
+        raise NotImplementedError
+
+    def groups(self, channels):
+        """How the channels are cut."""
+        return covariances.ChannelGroups(channels, self.group_size or channels)
+
+    # State ------------------------------------------------------------------
 
     def state_shapes(self, area, channels):
-        """The mean per channel, a matrix per group."""
-        if area.rows != "all" or area.columns != "each":
-            raise errors.received(
-                "`area` of a whitening operation must be 'batch'.", area=area
-            )
-        groups, d = self.layout(channels)
-        return (channels,), (groups, d, d)
+        """A mean per channel and a matrix per group, for every row of it."""
+        rows = (area.size,) if area.rows == "gates" else ()
+        return (*rows, channels), (*rows, *self.groups(channels).shape)
 
-    def inverse_root(self, covariance):
-        """The whitening matrix of a covariance."""
-        return newton_inverse_square_root(covariance, self.iterations)
+    def check(self, layer):
+        """Refuse areas and statistics that have no covariance."""
+        area = layer.area
+        known = getattr(area, "rows", None) in ("all", "each", "gates")
+        if not known or area.columns != "each":
+            raise errors.received(
+                "`area` of a whitening operation must be 'batch', 'instance' "
+                "or gates over the batch.",
+                "Groups of channels are the operation's `group_size`.",
+                area=area,
+            )
+        if type(layer.statistics) not in (Batch, MovingAverage):
+            raise errors.received(
+                "`statistics` of a whitening operation must be 'batch' or "
+                "'moving'.",
+                statistics=layer.statistics,
+            )
+
+    def build(self, layer, channels):
+        """Create the matrix of inference, beside a moving covariance."""
+        self.check(layer)
+        moving = isinstance(layer.statistics, MovingAverage)
+        if moving and self.running == "covariance":
+            shape = self.state_shapes(layer.area, channels)[1]
+            layer.add_state("whitening_matrix", shape, StackedIdentity())
+
+    def refresh(self, layer):
+        """Recompute the matrix of inference from the moving covariance.
+
+        Training does so by itself; it is for those who set the covariance.
+        """
+        covariance = ops.cast(
+            layer.moving_covariance,
+            "float64" if layer.compute_dtype == "float64" else "float32",
+        )
+        matrix = self.matrix_of(layer, covariance, stored=True)
+        layer.whitening_matrix.assign(
+            ops.cast(matrix, layer.whitening_matrix.dtype)
+        )
+
+    def stored(self, layer, dtype):
+        """(mean, matrix) of inference, mean compact."""
+        kept = self.running == "matrix"
+        matrix = layer.moving_matrix if kept else layer.whitening_matrix
+        return compact(layer.moving_mean, dtype), ops.cast(matrix, dtype)
+
+    # The covariance ---------------------------------------------------------
+
+    def regularized(self, covariance, epsilon):
+        """What is decomposed, without what fills up the last group."""
+        eye = matrix_roots.identity(covariance.shape[-1], covariance.dtype)
+        if self.shrink:
+            return (1.0 - epsilon) * covariance + epsilon * eye
+        return covariance + epsilon * eye
+
+    def matrix_of(self, layer, covariance, stored=False):
+        """W of covariances (..., groups, d, d), `stored` or fresh."""
+        groups = self.groups(layer.channels)
+        d, dtype = groups.width, covariance.dtype
+        if self.shrink or not stored:
+            covariance = self.regularized(
+                covariance, layer.acting_epsilon(dtype)
+            )
+        if not groups.missing:
+            return self.matrix(covariance)
+        eye, real = matrix_roots.identity(d, dtype), groups.real(dtype)
+        filler = (1.0 - real) * eye
+        matrix = self.matrix(covariance * real + self.filler * filler)
+        return matrix * real + filler
+
+    # The call ---------------------------------------------------------------
 
     def normalize(self, layer, x, training, mask, condition):
         """Center, whiten, recover: two matrix products over the data."""
         rank = len(x.shape)
         axis = layer.axis % rank
+        groups = self.groups(x.shape[axis])
         if layer.measures(training):
-            centred, matrix = self._batch(layer, x, axis, mask)
+            centred, matrix = self.batch(layer, x, axis, mask, condition)
         else:
             if mask is not None:
                 x = moments.without_padding(x, moments.aligned(mask, x))
-            view = moments.viewer(rank, axis)
-            centred = x - view(compact(layer.moving_mean, x.dtype))
+            mean, matrix = self.stored(layer, x.dtype)
+            centred = x - moments.viewer(rank, axis)(mean)
             centred = ops.moveaxis(centred, axis, -1)
-            matrix = ops.cast(layer.moving_matrix, x.dtype)
-        y = self._apply(layer, centred, matrix, condition)
+        # y = x W^T: the output index is last.
+        blocks, groups, scale, offset = layer.recovery.color(
+            layer, ops.swapaxes(matrix, -1, -2), groups, condition
+        )
+        y = covariances.apply(centred, blocks, groups)
+        view = moments.viewer(rank, -1)
+        if scale is not None:
+            y = primitives.affine(y, view(scale), view(offset + 0.0 * scale))
+        elif offset is not None:
+            y = y + view(offset)
         return ops.moveaxis(y, -1, axis)
 
-    def _batch(self, layer, x, axis, mask):
-        """Centred data (channels last) and whitening matrices of the batch."""
+    def batch(self, layer, x, axis, mask, condition):
+        """Centred data (channels last) and the matrices; moves the state."""
         table = moments.measure(x, axis, mask)
         averages = layer.area.over(table)
-        mean, _ = operations.Center().measure(table, averages, 0.0)
-        shift = averages.spread(mean) - averages.relative_pivot
-        centred = ops.moveaxis(table.data - table.view(shift), axis, -1)
-        weights = table.mask
-        if weights is not None:
-            if weights.shape[axis] != 1:
-                raise errors.received(
-                    "`mask` must not differ between the channels that are "
-                    "whitened together.",
-                    mask_shape=tuple(weights.shape),
-                )
-            weights = ops.moveaxis(weights, axis, -1)
-        covariance = self._covariance(
-            centred, weights, averages, layer.epsilon, x.shape[axis]
+        mean, centred, weights = covariances.centred(table, averages, axis)
+        groups = self.groups(x.shape[axis])
+        covariance = covariances.measure(
+            centred, weights, averages, groups, self.unbiased
         )
-        matrix = self.inverse_root(covariance)
-        # The identity in what fills up the last group.
-        real, d = self._real(x.shape[axis], x.dtype), matrix.shape[-1]
-        matrix = matrix * real + (1.0 - real) * identity(d, x.dtype)
-        seen = averages.seen
-        momentum = layer.statistics.momentum
-        move(layer.moving_mean, averages.base + mean, seen, momentum)
-        rows = ops.reshape(matrix, (-1, matrix.shape[-1]))
-        seen = seen if seen is True else seen[:, :1]
-        move(layer.moving_matrix, rows, seen, momentum)
+        matrix = self.matrix_of(layer, covariance)
+        self.follow(layer, mean, covariance, matrix, averages)
         return centred, matrix
 
-    def _real(self, channels, dtype):
-        """(groups, d, d): 0 in what fills up the last group, else 1."""
-        groups, d = self.layout(channels)
-        real = ops.arange(groups * d, dtype="int32") < channels
-        real = ops.cast(real, dtype)
-        real = ops.reshape(real, (groups, d))
-        return ops.expand_dims(real, -1) * ops.expand_dims(real, -2)
+    def follow(self, layer, mean, covariance, matrix, averages):
+        """Move the state towards the batch."""
+        statistics = layer.statistics
+        if not isinstance(statistics, MovingAverage):
+            return
+        seen, keep = averages.seen, statistics.momentum
+        move(layer.moving_mean, averages.base + mean, seen, keep)
+        if seen is not True:
+            # One row for each row of the matrices of a part.
+            rows = math.prod(self.groups(averages.c).shape[:-1])
+            seen = ops.repeat(seen[:, :1], rows, axis=0)
+        if self.running == "matrix":
+            move(layer.moving_matrix, matrix, seen, keep)
+            return
+        if statistics.unbiased and not self.unbiased:
+            entries = ops.reshape(averages.entries[:, :1], (-1, 1, 1, 1))
+            covariance = moments.bessel(covariance, entries)
+        if not self.shrink:
+            epsilon = layer.acting_epsilon(covariance.dtype)
+            covariance = self.regularized(covariance, epsilon)
+        move(layer.moving_covariance, covariance, seen, keep)
+        self.refresh(layer)
 
-    def _rows(self, centred):
-        """(..., C) -> (M, groups, d), filled up with zeros."""
-        channels = centred.shape[-1]
-        groups, d = self.layout(channels)
-        rows = ops.reshape(centred, (-1, channels))
-        if groups * d != channels:
-            rows = ops.pad(rows, ((0, 0), (0, groups * d - channels)))
-        return ops.reshape(rows, (-1, groups, d))
 
-    def _covariance(self, centred, weights, averages, epsilon, channels):
-        rows = self._rows(centred)
-        left = rows
-        if weights is not None:
-            left = ops.where(weights > 0, centred * weights, 0.0)
-            centred = ops.where(weights > 0, centred, 0.0)
-            left, rows = self._rows(left), self._rows(centred)
-        if rows.shape[1] == 1:
-            total = ops.matmul(ops.transpose(left[:, 0]), rows[:, 0])[None]
-        else:
-            total = ops.einsum("mgi,mgj->gij", left, rows)
-        if averages.area.synchronized:
-            total = replica_sum(total)
-        entries = ops.maximum(averages.entries[0, 0], moments.TINY)
-        real, d = self._real(channels, rows.dtype), rows.shape[-1]
-        return total / entries + epsilon * real * identity(d, rows.dtype)
+def positive(name, value, least=1):
+    """Refuse what is no integer of at least `least`."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise errors.received(
+            f"`{name}` must be an integer of at least {least}.",
+            **{name: value},
+        )
 
-    def _apply(self, layer, centred, matrix, condition):
-        """W (x - mean), with what folds folded into W."""
-        channels = centred.shape[-1]
-        one = ops.ones((1, channels), centred.dtype)
-        scale, offset = layer.recovery.fold(layer, one, 0.0 * one, condition)
-        per_sample = scale.shape[0] != 1
-        groups, d = self.layout(channels)
-        # y = x W^T: the output index is last.
-        matrix = ops.swapaxes(matrix, -1, -2)
-        if not per_sample:
-            filled = ops.pad(scale, ((0, 0), (0, groups * d - channels)))
-            matrix = matrix * ops.reshape(filled, (groups, 1, d))
-        rows = self._rows(centred)
-        if groups == 1:
-            y = ops.matmul(rows[:, 0], matrix[0])
-        else:
-            y = ops.reshape(
-                ops.einsum("mgi,gij->mgj", rows, matrix), (-1, groups * d)
-            )[:, :channels]
-        y = ops.reshape(y, ops.shape(centred))
-        view = moments.viewer(len(centred.shape), -1)
-        if per_sample:
-            return primitives.affine(
-                y, *(view(t) for t in (scale, offset + 0.0 * scale))
-            )
-        return y + view(offset)
+
+@keras.saving.register_keras_serializable("keras_norm")
+class Newton(Whiten):
+    """y = W (x - mean), W ~ S^(-1/2) by Newton steps, matrix products only.
+
+    Args:
+        group_size: channels whitened together; None: all.
+        iterations: Newton steps; 5 whitens in part (the authors' choice),
+            about 20 completely.
+        running: see `Whiten`.
+        shrink: see `Whiten`.
+        unbiased: see `Whiten`.
+    """
+
+    def __init__(
+        self,
+        group_size=64,
+        iterations=5,
+        running="matrix",
+        shrink=False,
+        unbiased=False,
+    ):
+        super().__init__(group_size, running, shrink, unbiased)
+        positive("iterations", iterations, 0)
+        self.iterations = iterations
+
+    def matrix(self, covariance):
+        """The whitening matrix of a covariance."""
+        return matrix_roots.newton_roots(covariance, self.iterations)[1]
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class ZCA(Whiten):
+    """y = U L^(-1/2) U^T (x - mean), S = U L U^T: stays nearest to x."""
+
+    filler = 1.0
+
+    def matrix(self, covariance):
+        """The symmetric inverse square root."""
+        return spectra.inverse_square_root(covariance)
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class PCA(Whiten):
+    """y = L^(-1/2) U^T (x - mean): principal axes, the largest first."""
+
+    def matrix(self, covariance):
+        """Scaled eigenvectors as rows."""
+        return spectra.principal_axes(covariance)
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class Decorrelate(Whiten):
+    """y = U^T (x - mean): rotated to the principal axes, nothing scaled."""
+
+    def matrix(self, covariance):
+        """Eigenvectors as rows."""
+        return spectra.principal_axes(covariance, scaled=False)
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class Cholesky(Whiten):
+    """y = L^(-1) (x - mean), S = L L^T: each channel less those before it."""
+
+    filler = 1.0
+
+    def matrix(self, covariance):
+        """The inverse of the lower factor."""
+        return matrix_roots.inverse_cholesky(covariance)

@@ -1,0 +1,7 @@
+"""Functions of tensors that the layers are made of, batched, differentiable."""
+
+from keras_norm.ops.covariance import covariance
+from keras_norm.ops.matrix_roots import inverse_square_root
+from keras_norm.ops.power_iteration import power_iteration
+
+__all__ = ["covariance", "inverse_square_root", "power_iteration"]
