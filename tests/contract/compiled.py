@@ -4,7 +4,7 @@ import inspect
 
 import keras
 
-from contract.methods import outputs
+from contract.method import outputs
 
 
 def compiled(methods, layers):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from contract.methods import MEANS
-from contract.methods import numpy
+from contract.method import MEANS
+from contract.method import numpy
 
 
 def shifted_inputs(method, shift, rank=None, seed=1):

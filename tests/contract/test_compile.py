@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from contract.method import values
 from contract.methods import METHODS
 from contract.methods import first_of_each
-from contract.methods import values
 from contract.tolerances import close
 from gradients import gradients
 

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 
+from contract.method import outputs
+from contract.method import scramble
 from contract.methods import METHODS
 from contract.methods import first_of_each
-from contract.methods import outputs
-from contract.methods import scramble
 from keras_norm.core import configuration
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from contract.compiled import compiled
+from contract.method import outputs
+from contract.method import values
 from contract.methods import METHODS
 from contract.methods import TABLE
 from contract.methods import groups
-from contract.methods import outputs
 from contract.methods import representative
 from contract.methods import rows
-from contract.methods import values
 from contract.shifted import shifted_inputs
 from contract.shifted import shifted_layer
 from contract.shifted import with_outlier

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 
+from contract.method import numpy
+from contract.method import outputs
+from contract.method import own_weights
+from contract.method import values
 from contract.methods import METHODS
-from contract.methods import numpy
-from contract.methods import outputs
-from contract.methods import own_weights
 from contract.methods import rows
-from contract.methods import values
 from contract.tolerances import largest
 from contract.tolerances import stored
 

@@ -4,16 +4,16 @@ import keras
 import numpy as np
 import pytest
 
+from contract.method import SHAPES
+from contract.method import channels_first
+from contract.method import numpy
+from contract.method import outputs
+from contract.method import values
 from contract.methods import METHODS
-from contract.methods import SHAPES
-from contract.methods import channels_first
 from contract.methods import first_of_each
 from contract.methods import groups
-from contract.methods import numpy
-from contract.methods import outputs
 from contract.methods import representative
 from contract.methods import rows
-from contract.methods import values
 from contract.tolerances import close
 
 # Only TensorFlow traces with unknown sizes; JAX and PyTorch know them.

@@ -9,8 +9,8 @@ import itertools
 import numpy as np
 import pytest
 
+from contract.method import values
 from contract.methods import METHODS
-from contract.methods import values
 from contract.shifted import shifted_inputs
 from contract.shifted import shifted_layer
 from contract.tolerances import computed

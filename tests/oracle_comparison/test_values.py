@@ -7,9 +7,9 @@ rank that makes sense.
 import numpy as np
 import pytest
 
+from contract.method import outputs
+from contract.method import values
 from contract.methods import METHODS
-from contract.methods import outputs
-from contract.methods import values
 from contract.tolerances import close
 from oracle_comparison.formulas import expected
 from oracle_comparison.formulas import seen_in

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-from contract.methods import CONDITIONS
+from contract.method import CONDITIONS
+from contract.method import SHAPES
+from contract.method import scramble
 from contract.methods import METHODS
-from contract.methods import SHAPES
 from contract.methods import representative
-from contract.methods import scramble
 
 # The sizes of the inputs; batches may be of any size.
 BATCH = 6

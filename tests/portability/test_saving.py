@@ -16,10 +16,10 @@ import numpy as np
 import processes
 import pytest
 
+from contract.method import scramble
 from contract.methods import METHODS
 from contract.methods import first_of_each
 from contract.methods import representative
-from contract.methods import scramble
 from keras_norm import areas
 from keras_norm import layers
 from keras_norm import operations

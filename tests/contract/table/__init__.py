@@ -1,0 +1,1 @@
+"""The rows of the table, a chapter of the survey in each file."""
