@@ -129,6 +129,47 @@ def build(layer, inputs):
     layer(*symbols)
 
 
+def second_derivative(function, x, upstream, direction):
+    """Derivative by x of <derivative of sum(function(x) * upstream), direction>.
+
+    Args:
+        function: one tensor to one tensor.
+        x: NumPy array.
+        upstream: array of the shape of the result.
+        direction: array of the shape of `x`.
+    """
+    x, upstream, direction = (
+        _tensor(a, keras.config.floatx()) for a in (x, upstream, direction)
+    )
+
+    def inner(x):
+        return keras.ops.sum(function(x) * upstream)
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        def outer(x):
+            return keras.ops.sum(jax.grad(inner)(x) * direction)
+
+        return _array(jax.grad(outer)(x))
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as second:
+            second.watch(x)
+            with tf.GradientTape() as first:
+                first.watch(x)
+                value = inner(x)
+            slope = keras.ops.sum(first.gradient(value, x) * direction)
+        return _array(second.gradient(slope, x))
+    import torch
+
+    x = x.detach().clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(inner(x), x, create_graph=True)
+    return _array(torch.autograd.grad(keras.ops.sum(slope * direction), x)[0])
+
+
 def _packed_like(inputs, flat):
     # By hand: keras.tree may take `None` for an empty structure.
     rest = iter(flat)

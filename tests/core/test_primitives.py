@@ -4,48 +4,16 @@ Each gradient is compared with central differences of the same map written in
 float64 NumPy, since finite differences in float32 say little.
 """
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
 
+from functions import Primitive
+from functions import differences
 from gradients import gradients
 from keras_norm.core import moments
 from keras_norm.core import positions
 from keras_norm.core import primitives
-
-STEP = 1e-6
-
-
-class Primitive(keras.layers.Layer):
-    """A function of tensors as a layer, so that `gradients` can take it."""
-
-    def __init__(self, function):
-        super().__init__(autocast=False)
-        self.function = function
-        self.built = True
-
-    def call(self, inputs):
-        return self.function(*inputs)
-
-
-def differences(function, inputs, upstream):
-    """d sum(function(inputs) * upstream) / d inputs, by central differences."""
-    inputs = [np.array(i, "float64") for i in inputs]
-    found = []
-    for x in inputs:
-        g = np.zeros(x.shape)
-        for index in np.ndindex(*x.shape):
-            kept = x[index]
-            ends = []
-            for step in (STEP, -STEP):
-                x[index] = kept + step
-                ends.append(np.sum(function(*inputs) * upstream))
-            x[index] = kept
-            g[index] = (ends[0] - ends[1]) / (2 * STEP)
-        found.append(g)
-    return found
-
 
 def check(function, reference, inputs, jit=False):
     """Value and gradient of a function of tensors against NumPy."""
