@@ -130,7 +130,7 @@ def build(layer, inputs):
 
 
 def second_derivative(function, x, upstream, direction):
-    """Derivative by x of <derivative of sum(function(x) * upstream), direction>.
+    """Derivative of <d sum(function(x) * upstream) / d x, direction>.
 
     Args:
         function: one tensor to one tensor.

@@ -15,6 +15,7 @@ from keras_norm.core import moments
 from keras_norm.core import positions
 from keras_norm.core import primitives
 
+
 def check(function, reference, inputs, jit=False):
     """Value and gradient of a function of tensors against NumPy."""
     inputs = [np.asarray(i, "float32") for i in inputs]

@@ -8,11 +8,11 @@ gradient one of k^1.5 2^-23 or so; `LOSS` is the margin for the products.
 import keras
 import numpy as np
 import pytest
+
 from functions import Primitive
 from functions import differences
 from gradients import gradients
 from gradients import second_derivative
-
 from keras_norm import ops as kn_ops
 from keras_norm.ops import matrix_roots
 from keras_norm.ops import spectra
