@@ -21,6 +21,13 @@ SHAPES = ((32, 56, 56, 64), (8, 1024, 512), (64, 1024))
 # A training step is forward and backward.
 DIRECTIONS = ("forward", "step")
 
+# Whitening: channels, channels of a group, and how the matrices are found.
+WHITENED = tuple((32, 28, 28, d) for d in (16, 64, 256, 512))
+SIZES = (16, 64)
+METHODS = ("newton", "cholesky", "zca")
+# The decompositions of these groups only: they take the time they take.
+DECOMPOSED = 64
+
 GROUPS = 32
 # The same for all competitors, so that they compute the same.
 EPSILON = 1e-3
@@ -39,6 +46,17 @@ def applies(layer, shape):
     An instance of one position is its own mean, and the output `beta`.
     """
     return not (layer == "instance" and len(shape) == 2)
+
+
+def whitenings(channels, methods):
+    """Returns pairs of a method and the size of the groups it whitens."""
+    sizes = sorted({min(size, channels) for size in (*SIZES, channels)})
+    return [
+        (method, size)
+        for method in methods
+        for size in sizes
+        if method == "newton" or size == DECOMPOSED
+    ]
 
 
 def written(shape):

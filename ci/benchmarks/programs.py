@@ -1,10 +1,10 @@
 """Forward and training step of a layer as programs of each backend.
 
 A program is a function without arguments that returns when its results are
-there. The step returns the output, which the next layer needs, as well as the
-gradients with respect to the input, gamma and beta for a given gradient `dy`
-of the output: those of sum(y * dy). Batch normalization follows its moving
-statistics in both.
+there, a call in training unless said otherwise. The step returns the output,
+which the next layer needs, as well as the gradients with respect to the input,
+gamma and beta for a given gradient `dy` of the output: those of sum(y * dy).
+Batch normalization follows its moving statistics in both.
 """
 
 import collections
@@ -19,19 +19,19 @@ import numpy as np
 Programs = collections.namedtuple("Programs", "forward step results kept")
 
 
-def build(layer, x):
-    """Builds `layer`; returns the keywords of a call in training."""
+def build(layer, x, training):
+    """Builds `layer`; returns the keywords of a call."""
     layer.build(x.shape)
     # Not all of Keras' layers have the argument.
     parameters = inspect.signature(layer.call).parameters
-    return {"training": True} if "training" in parameters else {}
+    return {"training": training} if "training" in parameters else {}
 
 
-def of_tensorflow(layer, x, dy):
+def of_tensorflow(layer, x, dy, training=True):
     """A Keras layer under XLA."""
     import tensorflow as tf
 
-    keywords = build(layer, x)
+    keywords = build(layer, x, training)
     x, dy = tf.constant(x), tf.constant(dy)
     weights = [v.value for v in layer.trainable_variables]
 
@@ -58,11 +58,11 @@ def of_tensorflow(layer, x, dy):
     )
 
 
-def of_jax(layer, x, dy):
+def of_jax(layer, x, dy, training=True):
     """A Keras layer under jit, its state going in and out as in `fit`."""
     import jax
 
-    keywords = build(layer, x)
+    keywords = build(layer, x, training)
     x, dy = jax.numpy.asarray(x), jax.numpy.asarray(dy)
     weights = [v.value for v in layer.trainable_variables]
     state = [v.value for v in layer.non_trainable_variables]
@@ -116,9 +116,9 @@ def of_jax(layer, x, dy):
     return Programs(run_forward, run_step, results, kept)
 
 
-def of_torch(layer, x, dy, compiled=False):
+def of_torch(layer, x, dy, compiled=False, training=True):
     """A Keras layer on PyTorch."""
-    keywords = build(layer, x)
+    keywords = build(layer, x, training)
     weights = [v.value for v in layer.trainable_variables]
 
     def call(x):

@@ -193,9 +193,6 @@ def markdown(report):
         ]
         size = ", ".join(map(str, shape))
         lines.append(f"| {LAYERS[layer]} | ({size}) | {' | '.join(cells)} |")
-    versions = ", ".join(
-        f"{name} {version}" for name, version in machine["versions"].items()
-    )
     lines += [
         "",
         wrapped(
@@ -203,8 +200,7 @@ def markdown(report):
             "of interleaved runs. In parentheses the same in units of Keras' "
             "layer and, on PyTorch, of torch.nn's (eager in both columns): "
             "less than 1 is faster. Ours in units of ours, which shows the "
-            f"noise, is {self_range(report)}. {machine['cpu']}, "
-            f"{machine['cpus']} cores; {versions}."
+            f"noise, is {self_range(report)}. {describe(machine)}."
         ),
     ]
     found = verdicts(report)
@@ -232,6 +228,12 @@ def wrapped(text, indent=""):
     return textwrap.fill(
         text, 80, subsequent_indent=indent, break_on_hyphens=False
     )
+
+
+def describe(machine):
+    """Returns what the figures depend on, in a line."""
+    versions = ", ".join(f"{n} {v}" for n, v in machine["versions"].items())
+    return f"{machine['cpu']}, {machine['cpus']} cores; {versions}"
 
 
 def any_case(report, mode):
