@@ -12,8 +12,14 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 def start(script, *arguments, backend, **variables):
     """Start a script of this folder on a backend."""
+    command = [sys.executable, HERE / script, *map(str, arguments)]
+    return run(command, backend, **variables)
+
+
+def run(command, backend, **variables):
+    """Start a command with the environment of a backend."""
     return subprocess.Popen(
-        [sys.executable, HERE / script, *map(str, arguments)],
+        command,
         env={
             **os.environ,
             "KERAS_BACKEND": backend,
