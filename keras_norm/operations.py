@@ -8,6 +8,7 @@ from keras_norm.core.operations import Operation
 from keras_norm.core.operations import Scale
 from keras_norm.core.operations import ScaleByDeviation
 from keras_norm.core.operations import Standardize
+from keras_norm.core.style_whitening import WhitenContent
 from keras_norm.core.whitening import PCA
 from keras_norm.core.whitening import ZCA
 from keras_norm.core.whitening import Cholesky
@@ -30,4 +31,5 @@ __all__ = [
     "ScaleByDeviation",
     "Standardize",
     "Whiten",
+    "WhitenContent",
 ]

@@ -219,8 +219,10 @@ def _pairs(outputs, upstream):
 
 
 def _total(outputs, upstream):
-    total = 0.0
-    for output, factor in _pairs(outputs, upstream):
+    pairs = _pairs(outputs, upstream)
+    # Nothing to differentiate: a tensor all the same, for the backends.
+    total = 0.0 if pairs else 0.0 * keras.ops.sum(tree.flatten(outputs)[0])
+    for output, factor in pairs:
         if tuple(output.shape) != tuple(factor.shape):
             raise ValueError(
                 "`upstream` must have the shape of the output. Received: "

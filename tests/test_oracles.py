@@ -615,6 +615,59 @@ def test_iterative_groups():
     close(evaluated, x)
 
 
+WHITENINGS = ["zca", "pca", "cholesky"]
+
+
+def decorrelated(x, whitening="zca", w=None, **config):
+    config = {"whitening": whitening, "epsilon": 0.01, **config}
+    return run("DecorrelatedBatchNormalization", x, config, w)
+
+
+@pytest.mark.parametrize("whitening", [*WHITENINGS, "iterative"])
+def test_decorrelated_single_channels_are_batch(whitening):
+    x, w = random(6, 3, 4), affine_weights(4)
+    batch = run("BatchNormalization", x, {"epsilon": 0.01}, w)
+    close(decorrelated(x, whitening, w, group_size=1), batch)
+
+
+def test_decorrelated_identities():
+    x = random(20, 4, 3) @ random(3, 3, seed=4)
+    q, _ = np.linalg.qr(random(3, 3, seed=5))
+    left = np.linalg.inv(covariance(x) + 0.01 * np.eye(3))
+    points = {k: decorrelated(x, k).reshape(-1, 3) for k in WHITENINGS}
+    for y in points.values():
+        # One Gram matrix: they differ by a rotation.
+        close(y @ y.T, points["zca"] @ points["zca"].T)
+    close(covariance(points["zca"]), np.eye(3) - 0.01 * left)
+    close(decorrelated(x @ q.T), decorrelated(x) @ q.T)
+    rotated = covariance(decorrelated(x, "decorrelate"))
+    close(rotated, np.diag(np.linalg.eigvalsh(covariance(x))[::-1]))
+    many = decorrelated(x, "iterative", iterations=50)
+    close(many.reshape(-1, 3), points["zca"])
+
+
+@pytest.mark.parametrize("whitening", ["cholesky", "zca"])
+def test_whitening_coloring(whitening):
+    x, color = random(20, 4, 3), random(3, 3, seed=4)
+    name = "WhiteningColoringBatchNormalization"
+    config = {"whitening": whitening, "epsilon": 0.0}
+    plain = run(name, x, config)
+    rate = np.sqrt(79 / 80)
+    close(plain, rate * decorrelated(x, whitening, epsilon=0.0))
+    close(run(name, x, config, {"color": color}), plain @ color)
+    # Soft classes mix matrices; bases make them up.
+    soft = np.abs(random(20, 2, seed=5))
+    classes, bias = random(2, 3, 3, seed=6), random(2, 3, seed=7)
+    weights = {"class_color": classes, "class_bias": bias}
+    y = run(name, [x, soft], {**config, "num_classes": 2}, weights)
+    more = np.einsum("npi,nk,kij->npj", plain, soft, classes)
+    close(y, plain + more + (soft @ bias)[:, None])
+    weights = {"class_code": np.eye(2), "color_basis": classes}
+    config = {**config, "num_classes": 2, "num_bases": 2}
+    y = run(name, [x, np.arange(20) % 2], config, weights)
+    close(y[1::2], (plain + plain @ classes[1])[1::2])
+
+
 def test_conditional_batch():
     x, w = random(4, 3, 5), affine_weights(5)
     c = random(4, 2, seed=3)
@@ -765,6 +818,9 @@ EVERY = [
     ("EvoNorm", {}),
     ("EvoNorm", {"variant": "S0", "groups": 2}),
     ("IterativeNormalization", {"group_size": 3}),
+    ("DecorrelatedBatchNormalization", {"group_size": 3}),
+    ("DecorrelatedBatchNormalization", {"whitening": "pca"}),
+    ("WhiteningColoringBatchNormalization", {}),
     ("SwitchableNormalization", {}),
     ("PopulationBatchNormalization", {}),
     ("ComposedNormalization", {"area": "group", "groups": 2}),
@@ -876,6 +932,8 @@ INTEGER_WEIGHTS = [
     ("ScaleOnlyBatchNormalization", {}),
     ("LpBatchNormalization", {"p": 3}),
     ("IterativeNormalization", {}),
+    ("DecorrelatedBatchNormalization", {"running": "matrix"}),
+    ("WhiteningColoringBatchNormalization", {"whitening": "zca"}),
     ("PopulationBatchNormalization", {}),
     ("GeneralizedBatchNormalization", {"deviation": "lsd"}),
 ]
@@ -1131,23 +1189,86 @@ class Case:
         self.momentum()
         self.config["iterations"] = c["T"]
         self.config["group_size"] = c["num_channels"]
-        self.state = self.whitening_state("state0")
-        self.after = self.whitening_state("state")
+        self.state = self.whitening_state("state0", "wm", "moving_matrix")
+        self.after = self.whitening_state("state", "wm", "moving_matrix")
 
-    def whitening_state(self, prefix):
+    def whitening_state(self, prefix, stem, name):
         a = self.arrays
-        if f"{prefix}_wm" in a:
-            means, matrices = list(a[f"{prefix}_mean"]), a[f"{prefix}_wm"]
+        stem = f"{prefix}_{stem}"
+        if stem in a:
+            means, matrices = list(a[f"{prefix}_mean"]), a[stem]
         else:
-            groups = sum(key.startswith(f"{prefix}_wm_g") for key in a)
+            groups = sum(key.startswith(f"{stem}_g") for key in a)
             means = [a[f"{prefix}_mean_g{g}"] for g in range(groups)]
-            matrices = [a[f"{prefix}_wm_g{g}"] for g in range(groups)]
+            matrices = [a[f"{stem}_g{g}"] for g in range(groups)]
         size = len(matrices[0])
         padded = np.stack([np.eye(size)] * len(matrices))
         for target, matrix in zip(padded, matrices, strict=True):
             target[: len(matrix), : len(matrix)] = matrix
         mean = np.concatenate([np.ravel(m) for m in means])
-        return {"moving_mean": mean, "moving_matrix": padded}
+        return {"moving_mean": mean, name: padded}
+
+    def DecorrelatedBatchNormalization(self, c):
+        self.momentum()
+        for name in ("group_size", "whitening", "running"):
+            self.config[name] = c[name]
+        name = f"moving_{c['running']}"
+        if c.get("row_signs") == "arbitrary":
+            self.align_row_signs()
+        self.state = self.whitening_state("state0", "mat", name)
+        self.after = self.whitening_state("state", "mat", name)
+
+    def align_row_signs(self):
+        """The arrays as of a run with our signs of the rows of W."""
+        a, keep = self.arrays, self.row["keep_momentum"]
+        old, new = a["state0_mat_g0"], a["state_mat_g0"]
+        rows = (new - keep * old) / (1 - keep)
+        largest = np.argmax(np.abs(rows), axis=1)
+        signs = np.sign(rows[np.arange(len(rows)), largest])
+        a["state_mat_g0"] = keep * old + (1 - keep) * signs[:, None] * rows
+        signs = signs.reshape(a["param_beta"].shape)
+        a["y"] = signs * (a["y"] - a["param_beta"]) + a["param_beta"]
+        a["dy"] = signs * a["dy"]
+        # Inference is met with the state of the run itself.
+        self.evaluation_state = {
+            "moving_mean": np.ravel(a["state_mean_g0"]),
+            "moving_matrix": new[None],
+        }
+
+    def WhiteningColoringBatchNormalization(self, c):
+        self.momentum()
+        # The one that normalizes is unbiased too.
+        self.config.pop("unbiased_moving_variance")
+        a = self.arrays
+        self.config["whitening"] = c["decomposition"]
+        self.weights = {"color": a["param_color"], "bias": a["param_bias"]}
+        self.state, self.after = (
+            {
+                "moving_mean": np.ravel(a[f"{prefix}_moving_mean"]),
+                "moving_covariance": a[f"{prefix}_moving_cov"][None],
+            }
+            for prefix in ("state0", "state")
+        )
+
+    def WhiteningColoringTransform(self, c):
+        self.config["alpha"] = c["alpha"]
+        self.config["content_shift"] = c["content_shift"]
+        self.config["threshold"] = c["sv_threshold"]
+
+    def GroupwiseWhiteningColoring(self, c):
+        self.config["groups"] = c["n_group"]
+        self.config["units"] = c["mlp_dim"]
+        self.config["area"] = "batch"
+        for name in ("coloring_layers", "mean_layers", "negative_slope"):
+            self.config[name] = c[name]
+        self.config["epsilon"] = c["eps"]
+        for network, short in (("coloring", "CT"), ("mean", "mu")):
+            for i in range(c[f"{network}_layers"]):
+                own = f"param_mlp_{short}__main__{i}__fc"
+                kernel = self.arrays[f"{own}__weight"].T
+                self.weights[f"{network}_{i}_kernel"] = kernel
+                bias = self.arrays[f"{own}__bias"]
+                self.weights[f"{network}_{i}_bias"] = bias
 
     def ConditionalBatchNormalization(self, c):
         self.momentum()
@@ -1296,6 +1417,8 @@ def test_golden(row):
         _, mean, std = run(row["method"], inputs, config)
         agree(mean, arrays["mean"], row)
         agree(std, arrays["std"], row)
+    if "dy" not in arrays:
+        return
     if not case.detached:
         check_gradient(
             case, inputs, case.state, arrays["dy"], arrays["dx"], row

@@ -87,7 +87,8 @@ class Averages:
         """Which rows of the state saw anything; True where all surely did."""
         n, positions = self.n, self.table.positions
         static = isinstance(n, int) and isinstance(positions, float)
-        if self.count is None and static and n and positions:
+        gated = self.gates is not None
+        if self.count is None and static and n and positions and not gated:
             return True
         return self.merged_weight() > 0
 

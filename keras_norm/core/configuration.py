@@ -27,6 +27,7 @@ _SERIALIZERS = {
     "initializer": keras.initializers.serialize,
     "regularizer": keras.regularizers.serialize,
     "constraint": keras.constraints.serialize,
+    "activation": keras.activations.serialize,
 }
 
 _known: dict[type, list[str]] = {}
@@ -133,8 +134,7 @@ class Part:
         """The call that makes this part, defaults left out."""
         listed = []
         for name, value in self.get_config().items():
-            default = inspect.signature(type(self)).parameters[name].default
-            if value != default and value != {}:
+            if value != default(type(self), name) and value != {}:
                 listed.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(listed)})"
 

@@ -4,6 +4,9 @@ Data are channels-last here, (..., C). Everything that touches them is a matrix
 product, for which each backend has one best form; they are chosen here.
 """
 
+from collections import namedtuple
+
+import keras
 from keras import ops
 
 from keras_norm import errors
@@ -11,20 +14,32 @@ from keras_norm.core import moments
 from keras_norm.core import primitives
 from keras_norm.core.distribution import replica_sum
 
+# Channels of one product that XLA runs at full speed.
+WIDTH = 64
 
-class ChannelGroups:
+
+class ChannelGroups(namedtuple("ChannelGroups", "channels size")):
     """Consecutive groups of channels, the last one filled up if need be.
 
     Args:
         channels: number of channels.
-        size: channels of a group.
+        size: channels of a group, or more than there are.
     """
 
-    def __init__(self, channels, size):
-        self.channels = channels
-        self.width = min(size, channels)
-        self.count = -(-channels // self.width)
-        self.missing = self.count * self.width - channels
+    @property
+    def width(self):
+        """Channels of a group."""
+        return min(self.size, self.channels)
+
+    @property
+    def count(self):
+        """Number of groups."""
+        return -(-self.channels // self.width)
+
+    @property
+    def missing(self):
+        """How many channels fill up the last group."""
+        return self.count * self.width - self.channels
 
     @property
     def shape(self):
@@ -67,16 +82,54 @@ def centred(table, averages, axis):
     mean = averages.mean(averages.relative_means)
     shift = averages.spread(mean) - averages.relative_pivot
     data = ops.moveaxis(table.data - table.view(shift), axis, -1)
-    weights = table.mask
-    if weights is not None:
-        if weights.shape[axis] != 1:
-            raise errors.received(
-                "`mask` must not differ between the channels whose covariance "
-                "is measured.",
-                mask_shape=tuple(weights.shape),
-            )
-        weights = ops.moveaxis(weights, axis, -1)
-    return mean, data, weights
+    return mean, data, _weights_of(table, axis)
+
+
+def of_batch(table, averages, axis, groups, unbiased=False):
+    """The covariance of a whole batch, in one product over the data.
+
+    The data stay relative to the pivot of the table, the same for all: what
+    the mean takes from the products is the small square of a difference.
+
+    Args:
+        table: moments of the data about a common pivot.
+        averages: the area, one part, bound to it.
+        axis: channel axis, not negative.
+        groups: of channels.
+        unbiased: divide by m - 1 instead of m.
+
+    Returns:
+        The data minus the base of the averages, channels last; their mean,
+        (1, C); the covariance (groups, d, d).
+    """
+    mean = averages.mean(averages.relative_means)
+    data = ops.moveaxis(table.data, axis, -1)
+    if averages.area.synchronized:
+        # The base is that of all replicas, the pivot of this one.
+        data = data + moments.viewer(len(data.shape), -1)(
+            averages.relative_pivot
+        )
+    weights = _weights_of(table, axis)
+    square = groups.split(mean)[0]
+    square = ops.expand_dims(square, -1) * ops.expand_dims(square, -2)
+    about_base = measure(data, weights, averages, groups)
+    covariance = about_base - square
+    if unbiased:
+        covariance = moments.bessel(covariance, averages.entries[0, 0])
+    return data, mean, covariance
+
+
+def _weights_of(table, axis):
+    """Weights of the data's rank with one channel, or None."""
+    if table.mask is None:
+        return None
+    if table.mask.shape[axis] != 1:
+        raise errors.received(
+            "`mask` must not differ between the channels whose covariance is "
+            "measured.",
+            mask_shape=tuple(table.mask.shape),
+        )
+    return ops.moveaxis(table.mask, axis, -1)
 
 
 def measure(data, weights, averages, groups, unbiased=False):
@@ -93,15 +146,15 @@ def measure(data, weights, averages, groups, unbiased=False):
         (groups, d, d) if the area is one part, else (parts, groups, d, d); 0
         for a part that saw nothing.
     """
-    left = data
     if weights is not None:
-        left = ops.where(weights > 0, data * weights, 0.0)
-        data = ops.where(weights > 0, data, 0.0)
+        # Weights are constants; the root of each goes to either factor.
+        root = ops.sqrt(ops.stop_gradient(weights))
+        data = ops.where(weights > 0, data * root, 0.0)
     whole = averages.area.rows == "all"
     if whole:
-        total = products(left, data, groups)
+        total = gram(data, groups)
     else:
-        total = products_of_samples(left, data, groups)
+        total = products_of_samples(data, data, groups)
     if averages.area.rows == "gates":
         size = groups.count * groups.width**2
         flat = ops.reshape(total, (-1, size))
@@ -118,40 +171,129 @@ def measure(data, weights, averages, groups, unbiased=False):
     return total / ops.reshape(entries[:, :1], (-1, 1, 1, 1))
 
 
-def products(left, right, groups):
-    """Sums over all leading axes of left_i right_j: (groups, d, d)."""
-    left, right = (_rows(groups.split(t)) for t in (left, right))
-    if groups.count == 1:
-        return ops.matmul(ops.transpose(left[:, 0]), right[:, 0])[None]
-    return ops.einsum("mgi,mgj->gij", left, right)
+def gram(data, groups):
+    """Sums over all leading axes of x_i x_j: (groups, d, d)."""
+    return _gram(groups)(data)
 
 
 def products_of_samples(left, right, groups):
-    """The same for each sample, summed over positions: (N, groups, d, d)."""
+    """Sums of left_i right_j over the positions of each sample.
+
+    Returns:
+        (N, groups, d, d).
+    """
     left, right = (_samples(groups.split(t)) for t in (left, right))
     return ops.einsum("npgi,npgj->ngij", left, right)
 
 
-def apply(t, blocks, groups):
+def apply(data, blocks, groups):
     """Every group of channels times its matrix, (..., C) -> (..., C').
 
     Args:
-        t: data (..., C).
+        data: (..., C).
         blocks: (groups, d, e), or (N, groups, d, e) for each sample its own;
             the output index is last.
-        groups: how the channels of `t` are cut.
+        groups: how the channels of `data` are cut.
     """
-    shape = ops.shape(t)
-    e = blocks.shape[-1]
-    if len(blocks.shape) == 4:
-        y = ops.einsum("npgi,ngij->npgj", _samples(groups.split(t)), blocks)
-    elif groups.count == 1:
-        y = ops.matmul(ops.reshape(t, (-1, groups.channels)), blocks[0])
-    else:
-        y = ops.einsum("mgi,gij->mgj", _rows(groups.split(t)), blocks)
-    y = ops.reshape(y, (*shape[:-1], groups.count * e))
-    missing = groups.missing if e == groups.width else 0
-    return y[..., : groups.channels] if missing else y
+    if len(blocks.shape) == 3:
+        return _apply(groups)(data, blocks)
+    y = ops.einsum("npgi,ngij->npgj", _samples(groups.split(data)), blocks)
+    return _joined(y, data, groups)
+
+
+@primitives.cached
+def _gram(groups):
+    @ops.custom_gradient
+    def gram_of(data):
+        def grad(*args, upstream=None):
+            if upstream is None:
+                (upstream,) = args
+            # One product, where autodiff makes two.
+            both = upstream + ops.swapaxes(upstream, -1, -2)
+            return apply(data, both, groups)
+
+        return _products(data, data, groups), grad
+
+    return gram_of
+
+
+@primitives.cached
+def _apply(groups):
+    @ops.custom_gradient
+    def applied(data, blocks):
+        def grad(*args, upstream=None):
+            if upstream is None:
+                (upstream,) = args
+            outputs = ChannelGroups(upstream.shape[-1], blocks.shape[-1])
+            back = apply(upstream, ops.swapaxes(blocks, -1, -2), outputs)
+            return back, _cross(groups, outputs)(data, upstream)
+
+        return _product(data, blocks, groups), grad
+
+    return applied
+
+
+@primitives.cached
+def _cross(groups, others):
+    @ops.custom_gradient
+    def cross(left, right):
+        def grad(*args, upstream=None):
+            if upstream is None:
+                (upstream,) = args
+            turned = ops.swapaxes(upstream, -1, -2)
+            return (
+                apply(right, turned, others),
+                apply(left, upstream, groups),
+            )
+
+        return _products(left, right, groups, others), grad
+
+    return cross
+
+
+def _products(left, right, groups, others=None):
+    """Sums over rows of left_i right_j: (groups, d, e)."""
+    others = others or groups
+    if groups.count == 1:
+        left, right = (ops.reshape(t, (-1, t.shape[-1])) for t in (left, right))
+        return ops.matmul(ops.transpose(left), right)[None]
+    left, right = _rows(groups.split(left)), _rows(others.split(right))
+    if keras.backend.backend() == "torch":
+        return ops.einsum("mgi,mgj->gij", left, right)
+    # XLA makes slow loops of narrow products: several groups are one product,
+    # of which the blocks on the diagonal are wanted.
+    several = max(1, WIDTH // max(groups.width, others.width))
+    found = []
+    for g in range(0, groups.count, several):
+        count = min(several, groups.count - g)
+        a, b = (
+            ops.reshape(t[:, g : g + count], (-1, count * t.shape[-1]))
+            for t in (left, right)
+        )
+        whole = ops.matmul(ops.transpose(a), b)
+        whole = ops.reshape(whole, (count, groups.width, count, others.width))
+        found += [whole[i, :, i] for i in range(count)]
+    return ops.stack(found)
+
+
+def _product(data, blocks, groups):
+    if groups.count == 1:
+        y = ops.matmul(ops.reshape(data, (-1, groups.channels)), blocks[0])
+        return _joined(y, data, groups)
+    rows = _rows(groups.split(data))
+    if keras.backend.backend() == "torch":
+        return _joined(ops.einsum("mgi,gij->mgj", rows, blocks), data, groups)
+    y = ops.matmul(ops.transpose(rows, (1, 0, 2)), blocks)
+    return _joined(ops.transpose(y, (1, 0, 2)), data, groups)
+
+
+def _joined(y, data, groups):
+    """Results of all groups beside each other, in the shape of the data."""
+    e = y.shape[-1]
+    y = ops.reshape(y, (*ops.shape(data)[:-1], groups.count * e))
+    if groups.missing and e == groups.width:
+        return y[..., : groups.channels]
+    return y
 
 
 def _rows(t):

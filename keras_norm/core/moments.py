@@ -17,6 +17,7 @@ from collections import namedtuple
 
 from keras import ops
 
+from keras_norm.core.primitives import at_least_one
 from keras_norm.core.primitives import raw_moments
 from keras_norm.core.primitives import size_of
 
@@ -102,7 +103,7 @@ def without_padding(x, w):
     return ops.where(ops.logical_or(w > 0, ops.isfinite(x)), x, 0.0)
 
 
-def measure(x, axis=-1, mask=None, centred=True) -> Table:
+def measure(x, axis=-1, mask=None, centred=True, common=False) -> Table:
     """Count, mean and variance of every instance.
 
     Args:
@@ -110,16 +111,24 @@ def measure(x, axis=-1, mask=None, centred=True) -> Table:
         axis: channel axis.
         mask: weights of the leading axes, or None.
         centred: False measures about zero: mean 0, variance E[x^2].
+        common: one pivot for all instances, and no variances: for those who
+            form products of the data themselves.
     """
     rank = len(x.shape)
     axis = axis % rank
     axes = tuple(i for i in range(1, rank) if i != axis)
     view = viewer(rank, axis)
     if mask is not None:
-        return _measure_masked(x, axis, axes, view, aligned(mask, x), centred)
+        return _measure_masked(
+            x, axis, axes, view, aligned(mask, x), centred, common
+        )
     positions = size_of(x, axes)
     none = ops.zeros((1, 1), x.dtype)
-    if not axes:
+    if common:
+        pivot = _common_pivot(x, axes)
+        d, variance = x - view(pivot), None
+        mean = ops.sum(d, axis=axes) / at_least_one(positions) if axes else d
+    elif not axes:
         # One position: its own mean. The pivot is the first sample; a sum, so
         # that an empty batch has pivot 0.
         pivot = none
@@ -145,7 +154,18 @@ def measure(x, axis=-1, mask=None, centred=True) -> Table:
     )
 
 
-def _measure_masked(x, axis, axes, view, w, centred) -> Table:
+def _common_pivot(x, axes):
+    """A value near the mean of each channel, (1, C), without gradient."""
+    pivots = pivot_of(x, axes) if axes else x
+    n = ops.cast(at_least_one(ops.shape(x)[0]), x.dtype)
+    # About the first, so that equal data have themselves as pivot. A sum, so
+    # that no sample at all gives 0.
+    first = ops.sum(pivots[:1], axis=0, keepdims=True)
+    total = ops.sum(pivots - first, axis=0, keepdims=True)
+    return settled(first + total / n)
+
+
+def _measure_masked(x, axis, axes, view, w, centred, common) -> Table:
     """The same with weights: two passes, since any entry may be padding."""
     shape = list(ops.shape(x))
     if w.shape[axis] == 1:
@@ -162,14 +182,17 @@ def _measure_masked(x, axis, axes, view, w, centred) -> Table:
     pivot = ops.zeros((1, 1), x.dtype)
     if centred:
         pivot = average(x)
-        if not axes:
-            total = ops.sum(w, axis=0, keepdims=True)
-            pivot = ops.sum(w * x, axis=0, keepdims=True)
+        if common or not axes:
+            weights = count if axes else w
+            total = ops.sum(weights, axis=0, keepdims=True)
+            pivot = ops.sum(weights * pivot, axis=0, keepdims=True)
             pivot = pivot / ops.maximum(total, TINY)
         pivot = settled(pivot)
     d = x - view(pivot)
     seen = ops.where(w > 0, d, 0.0)
-    if centred:
+    if common:
+        mean, variance = average(seen), None
+    elif centred:
         mean = average(seen)
         variance = (
             average(ops.square(seen - view(mean)))

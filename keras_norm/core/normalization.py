@@ -41,7 +41,8 @@ class ComposedNormalization(NormalizationLayer):
             "population", or an object of `keras_norm.statistics`. Default:
             moving averages where the area mixes samples, the batch otherwise.
         recovery: what is put back: "affine", "none", "conditional", "style",
-            "generated", "dense", or an object of `keras_norm.recoveries`.
+            "generated", "dense", "coloring", or an object of
+            `keras_norm.recoveries`.
         axis: channel axis.
         epsilon: added to the variance (or as the operation says).
         center: add a learned `beta` (recoveries "affine", "conditional").
@@ -172,13 +173,17 @@ class ComposedNormalization(NormalizationLayer):
             raise self.missing_condition()
         x = self.widened(inputs)
         training = bool(training) and self.trainable
+        y = self.transform(x, training, mask, condition)
+        y = self.recovery.apply(self, y, condition)
+        return self.narrowed(self.finish(x, y))
+
+    def transform(self, x, training, mask, condition):
+        """The path over the data; layers with a path of their own override."""
         # A matrix operation brings its own path, the others use the area's.
         path = (
             self.operation if self.operation.family == "matrix" else self.area
         )
-        y = path.normalize(self, x, training, mask, condition)
-        y = self.recovery.apply(self, y, condition)
-        return self.narrowed(self.finish(x, y))
+        return path.normalize(self, x, training, mask, condition)
 
     def finish(self, x, y):
         """What a layer adds to its parts, before the result is narrowed."""

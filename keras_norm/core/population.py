@@ -1,4 +1,4 @@
-"""Population statistics: training normalizes by a mixture with the state."""
+"""Population statistics: training normalizes by the state, or a mixture."""
 
 import keras
 from keras import ops
@@ -89,4 +89,30 @@ class Population(MovingAverage):
                 # (base + shift) * correction, still relative to the base.
                 used_shift = used_shift * correction + base * (correction - 1.0)
         layer.step.assign(layer.step + ops.cast(ops.any(seen), "int32"))
+        return Selected(used_shift, used_spread)
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class Lagging(MovingAverage):
+    """Training normalizes by the state as inference does, and then moves it.
+
+    Given the state, what training and inference compute is the same; the
+    statistics are constants to the gradient.
+
+    Args:
+        momentum: fraction kept of the state.
+        unbiased: store the variance divided by m - 1.
+        initializers: initial state, see `MovingAverage`.
+    """
+
+    def select(self, layer, shift, spread, averages) -> Selected:
+        """The state from before the step."""
+        base = averages.merged(averages.base)
+        used_shift, used_spread = self.state(layer, averages.dtype)
+        # New tensors: PyTorch overwrites those of the state.
+        if used_shift is not None:
+            used_shift = used_shift - base
+        if used_spread is not None:
+            used_spread = ops.copy(used_spread)
+        self.follow(layer, shift, spread, averages)
         return Selected(used_shift, used_spread)

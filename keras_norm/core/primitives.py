@@ -35,8 +35,10 @@ def size_of(x, axes) -> object:
 
 def at_least_one(size):
     """max(size, 1) of a size that may be a number or a tensor."""
-    number = isinstance(size, (int, float))
-    return max(size, 1) if number else ops.maximum(size, 1)
+    if isinstance(size, (int, float)):
+        return max(size, 1)
+    # Of its own dtype: PyTorch's compiler warns of promotion in Keras.
+    return ops.maximum(size, ops.ones_like(size))
 
 
 @cached

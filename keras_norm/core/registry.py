@@ -1,6 +1,7 @@
 """Names of the four kinds of parts, as users write them."""
 
 from keras_norm.core import areas
+from keras_norm.core import coloring
 from keras_norm.core import configuration
 from keras_norm.core import deviations
 from keras_norm.core import operations
@@ -41,6 +42,7 @@ STATISTICS = {
     "moving": estimators.MovingAverage,
     "renorm": renorm.Renorm,
     "population": population.Population,
+    "lagging": population.Lagging,
 }
 
 RECOVERIES = {
@@ -50,6 +52,7 @@ RECOVERIES = {
     "style": recoveries.Style,
     "generated": recoveries.Generated,
     "dense": recoveries.DenseStyle,
+    "coloring": coloring.Coloring,
 }
 
 

@@ -25,6 +25,11 @@ from keras_norm.ops import matrix_roots
 from keras_norm.ops import spectra
 
 RUNNING = ("matrix", "covariance")
+# A pivot of the Cholesky factorization must exceed the rounding of those
+# before it: this times d times the resolution of a rank-one covariance (four
+# times are seen, at d = 256 and 512).
+PIVOT = 8.0
+TINY = 1e-30
 
 
 @keras.saving.register_keras_serializable("keras_norm")
@@ -55,8 +60,6 @@ class Whiten(operations.Operation):
 
     family = "matrix"
     initial = ("zeros", StackedIdentity())
-    # Diagonal of what fills up the last group, for the decomposition.
-    filler = 0.0
 
     def __init__(
         self,
@@ -80,6 +83,14 @@ class Whiten(operations.Operation):
     def matrix(self, covariance):
         """W of regularized covariances (..., d, d)."""
         raise NotImplementedError
+
+    def filling(self, variances):
+        """Diagonal of what fills up the last group, for the decomposition.
+
+        Args:
+            variances: mean diagonal of the covariances, (..., 1, 1).
+        """
+        return 0.0 * variances
 
     def groups(self, channels):
         """How the channels are cut."""
@@ -118,19 +129,26 @@ class Whiten(operations.Operation):
             shape = self.state_shapes(layer.area, channels)[1]
             layer.add_state("whitening_matrix", shape, StackedIdentity())
 
-    def refresh(self, layer):
+    def refresh(self, layer, seen=True):
         """Recompute the matrix of inference from the moving covariance.
 
         Training does so by itself; it is for those who set the covariance.
+
+        Args:
+            layer: the layer.
+            seen: which rows of the matrices may change, or True for all.
         """
         covariance = ops.cast(
             layer.moving_covariance,
             "float64" if layer.compute_dtype == "float64" else "float32",
         )
         matrix = self.matrix_of(layer, covariance, stored=True)
-        layer.whitening_matrix.assign(
-            ops.cast(matrix, layer.whitening_matrix.dtype)
-        )
+        matrix = ops.cast(matrix, layer.whitening_matrix.dtype)
+        if seen is not True:
+            kept = ops.cast(layer.whitening_matrix, matrix.dtype)
+            rows = ops.reshape(seen, (*matrix.shape[:-1], 1))
+            matrix = ops.where(rows, matrix, kept)
+        layer.whitening_matrix.assign(matrix)
 
     def stored(self, layer, dtype):
         """(mean, matrix) of inference, mean compact."""
@@ -150,16 +168,19 @@ class Whiten(operations.Operation):
     def matrix_of(self, layer, covariance, stored=False):
         """W of covariances (..., groups, d, d), `stored` or fresh."""
         groups = self.groups(layer.channels)
-        d, dtype = groups.width, covariance.dtype
+        dtype = covariance.dtype
         if self.shrink or not stored:
             covariance = self.regularized(
                 covariance, layer.acting_epsilon(dtype)
             )
         if not groups.missing:
             return self.matrix(covariance)
-        eye, real = matrix_roots.identity(d, dtype), groups.real(dtype)
-        filler = (1.0 - real) * eye
-        matrix = self.matrix(covariance * real + self.filler * filler)
+        real, filler = fills(groups, dtype)
+        covariance = covariance * real
+        eye = matrix_roots.identity(groups.width, dtype)
+        traces = ops.sum(covariance * eye, axis=(-2, -1), keepdims=True)
+        filling = self.filling(ops.stop_gradient(traces) / groups.width)
+        matrix = self.matrix(covariance + filling * filler)
         return matrix * real + filler
 
     # The call ---------------------------------------------------------------
@@ -168,39 +189,73 @@ class Whiten(operations.Operation):
         """Center, whiten, recover: two matrix products over the data."""
         rank = len(x.shape)
         axis = layer.axis % rank
-        groups = self.groups(x.shape[axis])
         if layer.measures(training):
-            centred, matrix = self.batch(layer, x, axis, mask, condition)
+            data, matrix, rest = self.batch(layer, x, axis, mask)
         else:
             if mask is not None:
                 x = moments.without_padding(x, moments.aligned(mask, x))
             mean, matrix = self.stored(layer, x.dtype)
-            centred = x - moments.viewer(rank, axis)(mean)
-            centred = ops.moveaxis(centred, axis, -1)
+            data = x - moments.viewer(rank, axis)(mean)
+            data, rest = ops.moveaxis(data, axis, -1), None
+        return self.apply(layer, data, matrix, axis, condition, rest)
+
+    def apply(self, layer, centred, matrix, axis, condition=None, rest=None):
+        """W (x - mean), recovered: one matrix product over the data.
+
+        Args:
+            layer: its recovery is folded into the matrices.
+            centred: data, channels last.
+            matrix: (groups, d, d), or (N, groups, d, d) for each sample.
+            axis: where the channels go, not negative.
+            condition: second input, if any.
+            rest: (N, C), what is still to be added to the centred data.
+        """
         # y = x W^T: the output index is last.
         blocks, groups, scale, offset = layer.recovery.color(
-            layer, ops.swapaxes(matrix, -1, -2), groups, condition
+            layer,
+            ops.swapaxes(matrix, -1, -2),
+            self.groups(centred.shape[-1]),
+            condition,
+            positions_of(centred.shape, -1),
         )
         y = covariances.apply(centred, blocks, groups)
-        view = moments.viewer(rank, -1)
+        if rest is not None:
+            if len(blocks.shape) == 4:
+                shape = (ops.shape(blocks)[0], rest.shape[-1])
+                rest = ops.broadcast_to(rest, shape)
+            rest = covariances.apply(rest, blocks, groups)
+            rest = rest if scale is None else rest * scale
+            offset = rest if offset is None else rest + offset
+        view = moments.viewer(len(y.shape), -1)
         if scale is not None:
             y = primitives.affine(y, view(scale), view(offset + 0.0 * scale))
         elif offset is not None:
             y = y + view(offset)
         return ops.moveaxis(y, -1, axis)
 
-    def batch(self, layer, x, axis, mask, condition):
-        """Centred data (channels last) and the matrices; moves the state."""
-        table = moments.measure(x, axis, mask)
-        averages = layer.area.over(table)
-        mean, centred, weights = covariances.centred(table, averages, axis)
+    def batch(self, layer, x, axis, mask):
+        """Data (channels last), matrices, and what is to be added to the data.
+
+        Moves the state.
+        """
         groups = self.groups(x.shape[axis])
-        covariance = covariances.measure(
-            centred, weights, averages, groups, self.unbiased
-        )
+        whole = layer.area.rows == "all"
+        table = moments.measure(x, axis, mask, common=whole)
+        averages = layer.area.over(table)
+        if whole:
+            data, mean, covariance = covariances.of_batch(
+                table, averages, axis, groups, self.unbiased
+            )
+            rest = -mean
+        else:
+            mean, data, weights = covariances.centred(table, averages, axis)
+            covariance = covariances.measure(
+                data, weights, averages, groups, self.unbiased
+            )
+            rest = None
         matrix = self.matrix_of(layer, covariance)
         self.follow(layer, mean, covariance, matrix, averages)
-        return centred, matrix
+        return data, matrix, rest
 
     def follow(self, layer, mean, covariance, matrix, averages):
         """Move the state towards the batch."""
@@ -222,8 +277,25 @@ class Whiten(operations.Operation):
         if not self.shrink:
             epsilon = layer.acting_epsilon(covariance.dtype)
             covariance = self.regularized(covariance, epsilon)
+        groups = self.groups(layer.channels)
+        if groups.missing:
+            # The state is the identity there.
+            real, filler = fills(groups, covariance.dtype)
+            covariance = covariance * real + filler
         move(layer.moving_covariance, covariance, seen, keep)
-        self.refresh(layer)
+        self.refresh(layer, seen)
+
+
+def fills(groups, dtype):
+    """(1 between channels that exist, the diagonal of the others)."""
+    real = groups.real(dtype)
+    return real, (1.0 - real) * matrix_roots.identity(groups.width, dtype)
+
+
+def positions_of(shape, axis):
+    """Entries of a sample in one channel; None where sizes are unknown."""
+    sizes = [n for i, n in enumerate(shape) if i not in (0, axis % len(shape))]
+    return None if None in sizes else math.prod(sizes)
 
 
 def positive(name, value, least=1):
@@ -270,7 +342,9 @@ class Newton(Whiten):
 class ZCA(Whiten):
     """y = U L^(-1/2) U^T (x - mean), S = U L U^T: stays nearest to x."""
 
-    filler = 1.0
+    def filling(self, variances):
+        """As large as the rest, which it leaves as it is."""
+        return variances
 
     def matrix(self, covariance):
         """The symmetric inverse square root."""
@@ -285,6 +359,10 @@ class PCA(Whiten):
         """Scaled eigenvectors as rows."""
         return spectra.principal_axes(covariance)
 
+    def filling(self, variances):
+        """Less than every eigenvalue: its rows are the last."""
+        return -variances
+
 
 @keras.saving.register_keras_serializable("keras_norm")
 class Decorrelate(Whiten):
@@ -294,13 +372,62 @@ class Decorrelate(Whiten):
         """Eigenvectors as rows."""
         return spectra.principal_axes(covariance, scaled=False)
 
+    def filling(self, variances):
+        """Less than every eigenvalue: its rows are the last."""
+        return -variances
+
 
 @keras.saving.register_keras_serializable("keras_norm")
 class Cholesky(Whiten):
-    """y = L^(-1) (x - mean), S = L L^T: each channel less those before it."""
+    """y = L^(-1) (x - mean), S = L L^T: each channel less those before it.
 
-    filler = 1.0
+    Where epsilon is lost beside large variances they are raised by what the
+    factorization needs to exist, d 2^-20 of themselves in float32.
+    """
 
     def matrix(self, covariance):
         """The inverse of the lower factor."""
         return matrix_roots.inverse_cholesky(covariance)
+
+    def filling(self, variances):
+        """As large as the rest."""
+        return variances
+
+    def regularized(self, covariance, epsilon):
+        """What is decomposed, positive definite in spite of rounding."""
+        d, dtype = covariance.shape[-1], covariance.dtype
+        precision = np.finfo(keras.backend.standardize_dtype(dtype)).eps
+        eye = matrix_roots.identity(d, dtype)
+        variances = ops.stop_gradient(covariance) * eye
+        least = ops.maximum(PIVOT * d * float(precision) * variances, TINY)
+        added = eye * ops.maximum(epsilon, least)
+        kept = 1.0 - epsilon if self.shrink else 1.0
+        return kept * covariance + added
+
+
+# Operations by the names that layers know them by.
+WHITENINGS = {
+    "zca": ZCA,
+    "pca": PCA,
+    "cholesky": Cholesky,
+    "decorrelate": Decorrelate,
+    "iterative": Newton,
+}
+
+
+def named(whitening, allowed, group_size=None, iterations=5, **options):
+    """The operation of a name.
+
+    Args:
+        whitening: the name, the layer's argument.
+        allowed: names that the layer takes.
+        group_size: see `Whiten`.
+        iterations: of "iterative".
+        **options: see `Whiten`.
+    """
+    if whitening not in allowed:
+        raise errors.unknown_name("whitening", whitening, list(allowed))
+    positive("iterations", iterations, 0)
+    if whitening == "iterative":
+        return Newton(group_size, iterations, **options)
+    return WHITENINGS[whitening](group_size, **options)

@@ -63,22 +63,56 @@ from keras_norm.layers.recovery.conditional_batch_normalization import (
 from keras_norm.layers.statistics.population_batch_normalization import (
     PopulationBatchNormalization,
 )
+from keras_norm.layers.whitening.channel_deconvolution import (
+    ChannelDeconvolution,
+)
+from keras_norm.layers.whitening.deconvolution_conv2d import DeconvolutionConv2D
+from keras_norm.layers.whitening.deconvolution_dense import DeconvolutionDense
+from keras_norm.layers.whitening.decorrelated_batch_normalization import (
+    DecorrelatedBatchNormalization,
+)
+from keras_norm.layers.whitening.domain_whitening import DomainWhitening
+from keras_norm.layers.whitening.group_whitening import GroupWhitening
+from keras_norm.layers.whitening.groupwise_whitening_coloring import (
+    GroupwiseWhiteningColoring,
+)
 from keras_norm.layers.whitening.iterative_normalization import (
     IterativeNormalization,
+)
+from keras_norm.layers.whitening.mean_normalized_dense import (
+    MeanNormalizedDense,
+)
+from keras_norm.layers.whitening.running_mean_centering import (
+    RunningMeanCentering,
+)
+from keras_norm.layers.whitening.switchable_whitening import SwitchableWhitening
+from keras_norm.layers.whitening.whitened_dense import WhitenedDense
+from keras_norm.layers.whitening.whitening_coloring_batch_normalization import (
+    WhiteningColoringBatchNormalization,
+)
+from keras_norm.layers.whitening.whitening_coloring_transform import (
+    WhiteningColoringTransform,
 )
 
 __all__ = [
     "AdaptiveInstanceNormalization",
     "BatchGroupNormalization",
     "BatchNormalization",
+    "ChannelDeconvolution",
     "ComposedNormalization",
     "ConditionalBatchNormalization",
+    "DeconvolutionConv2D",
+    "DeconvolutionDense",
+    "DecorrelatedBatchNormalization",
     "DivisiveNormalization",
+    "DomainWhitening",
     "EvoNorm",
     "FilterResponseNormalization",
     "GeneralizedBatchNormalization",
     "GeneralizedDivisiveNormalization",
     "GroupNormalization",
+    "GroupWhitening",
+    "GroupwiseWhiteningColoring",
     "InstanceNormalization",
     "IterativeNormalization",
     "LayerNormalization",
@@ -86,6 +120,7 @@ __all__ = [
     "LocalContrastNormalization",
     "LocalResponseNormalization",
     "LpBatchNormalization",
+    "MeanNormalizedDense",
     "MeanOnlyBatchNormalization",
     "MomentShortcut",
     "PixelNormalization",
@@ -93,9 +128,14 @@ __all__ = [
     "PositionalNormalization",
     "RMSNormalization",
     "RangeBatchNormalization",
+    "RunningMeanCentering",
     "ScaleOnlyBatchNormalization",
     "SwitchableNormalization",
+    "SwitchableWhitening",
     "TLU",
     "UnitNormalization",
     "VarianceOnlyLayerNormalization",
+    "WhitenedDense",
+    "WhiteningColoringBatchNormalization",
+    "WhiteningColoringTransform",
 ]

@@ -6,12 +6,14 @@ contract. Mask behaviour comes from the catalog, by number.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from keras_norm import catalog
 from keras_norm import layers
+from keras_norm.core import configuration
 
 # One shape for each rank: few shapes keep eager JAX from compiling for ever.
 SHAPES = {
@@ -37,7 +39,57 @@ CONDITIONS = {
 # Weights that neither training nor the data move.
 CONSTANTS = ("sigma",)
 # State that holds means of the data: it follows a shift of them.
-MEANS = ("moving_mean", "moving_center", "renorm_mean")
+MEANS = (
+    "mean",
+    "moving_center",
+    "moving_mean",
+    "moving_rest_mean",
+    "renorm_mean",
+    "samples",
+)
+
+# State that holds matrices of groups of channels, (..., groups, d, d).
+MATRICES = ("moving_matrix", "moving_covariance", "whitening_matrix")
+
+# Layers that whiten without state.
+WHITEN_SAMPLES = (
+    "GroupWhitening",
+    "GroupwiseWhiteningColoring",
+    "SwitchableWhitening",
+    "WhiteningColoringTransform",
+)
+
+
+def unchanged(shape):
+    """The result has the shape of the input."""
+    return tuple(shape)
+
+
+def mapped(units):
+    """The result has that many channels."""
+    return lambda shape: (*shape[:-1], units)
+
+
+def convolved(options):
+    """The result of a convolution with these options of Keras' Conv2D."""
+
+    def result(shape):
+        found = []
+        for i, size in enumerate(shape[1:-1]):
+            if size is None:
+                found.append(None)
+                continue
+            kernel, stride, dilation = (
+                np.broadcast_to(options.get(name, 1), 2)[i]
+                for name in ("kernel_size", "strides", "dilation_rate")
+            )
+            if options.get("padding", "valid") == "valid":
+                size = size - (kernel - 1) * dilation
+            found.append(int(-(-size // stride)))
+        return (shape[0], *found, options["filters"])
+
+    return result
+
 
 # Layers that tests share: building costs as much as calling.
 _SHARED: dict = {}
@@ -53,14 +105,19 @@ class Method:
         label: tells the rows of a layer apart.
         options: constructor arguments, for inputs of eight channels.
         conditions: kinds of the further inputs, keys of `CONDITIONS`.
+        optional: inference does without the further inputs.
         weights: names of the trainable weights in order.
         state: names of the weights that move in training, in order.
+        held: names of the state before these, which users move, not training.
         constants: names of weights that never move.
         ranks: ranks of the input that make sense.
         centres: subtracts a mean: a constant input gives beta, a shift of the
             input changes nothing but the state.
         scales: divides by a deviation of the data.
         mixes: in training a sample's output depends on the others.
+        source: what normalizes in training: the "batch"; the "state" as it
+            was before the step; the state as "moved" by it, or as it is then
+            "stored", rounded. No gradient comes but of the batch.
         mask: what a mask does; None: as the catalog says.
         sees_order: cuts the batch or the entries into consecutive parts, so
             that leaving some out is not the same as masking them.
@@ -68,11 +125,17 @@ class Method:
             "samples", for "steps" within them.
         lone_channel: works on inputs of one channel.
         outputs: number of outputs.
+        result: shape of the input -> shape of the first output.
         twin: Keras' layer that it replaces.
         own_path: differs from the first row of its layer by more than a
             formula; expensive tests run on these and the first rows.
         oracle: (name, config) of the reference implementation, None: the
             layer's own name with these options; False: there is none.
+        decomposes: factors matrices in inference, which some exports do not
+            survive.
+        amplifies: error, in units of what is promised, where an outlier makes
+            the condition number of a covariance 1e6. Eigenvectors in float32
+            are then as exact as the program behind ops.eigh is careful.
     """
 
     layer: str
@@ -80,21 +143,27 @@ class Method:
     label: str = ""
     options: dict = dataclasses.field(default_factory=dict)
     conditions: tuple = ()
+    optional: bool = False
     weights: tuple = AFFINE
     state: tuple = ()
+    held: tuple = ()
     constants: tuple = ()
     ranks: tuple = (2, 3, 4, 5)
     centres: bool = True
     scales: bool = True
     mixes: bool = False
+    source: str = "batch"
     mask: str | None = None
     sees_order: bool = False
     counts: tuple = ("samples", "steps")
     lone_channel: bool = True
     outputs: int = 1
+    result: Callable = unchanged
     twin: str | None = None
     own_path: bool = False
     oracle: tuple | bool | None = None
+    decomposes: bool = False
+    amplifies: float = 1.0
 
     def __str__(self):
         return f"{self.layer} {self.label}".strip().replace(" ", "-")
@@ -196,13 +265,26 @@ class Method:
     def takes_axis(self):
         """Has it one channel axis that the user may choose?"""
         given = "axis" in self.options or self.layer == "MomentShortcut"
-        return not given
+        return not given and "axis" in configuration.arguments(self.cls)
+
+    @property
+    def whitens(self):
+        """Are channels mixed, so that all of them share one mask?"""
+        per_sample = self.layer in WHITEN_SAMPLES
+        named = (*self.held, *self.state)
+        matrices = any(name in named for name in MATRICES)
+        return per_sample or matrices or not self.keeps_shape
 
     @property
     def any_size(self):
         """Are all axes but the channels free to have any size?"""
         several = isinstance(self.options.get("axis"), tuple)
         return not (several and self.weights) or "param_axis" in self.options
+
+    @property
+    def keeps_shape(self):
+        """Has the result the shape of the input?"""
+        return self.result is unchanged
 
     def reference(self):
         """The oracle and its config, or None."""
@@ -223,6 +305,8 @@ def scramble(layer, seed=0):
         if len(old.shape) == 2 and variable.trainable:
             # Kernels: their initializers may be random.
             new = 0.3 * noise + np.eye(*old.shape)
+        elif variable.trainable and variable.name in ("kernel", "color_basis"):
+            new = 0.3 * noise
         elif variable.trainable:
             new = old + 0.2 * noise
         elif variable.name in CONSTANTS:
@@ -231,10 +315,13 @@ def scramble(layer, seed=0):
             new = old + 2
         elif variable.name in MEANS:
             new = old + 0.5 + 0.3 * noise
-        elif variable.name == "moving_matrix":
+        elif variable.name in MATRICES:
             # Symmetric, and the identity where the last group is filled up.
             real = matrix_entries(layer, old)
             symmetric = 0.1 * (noise + np.swapaxes(noise, -1, -2))
+            if variable.name == "moving_covariance":
+                # Positive definite.
+                symmetric = 0.1 * noise @ np.swapaxes(noise, -1, -2)
             new = old + real * symmetric
         else:
             new = old + 0.4 * np.abs(noise)
@@ -242,9 +329,11 @@ def scramble(layer, seed=0):
 
 
 def matrix_entries(layer, matrices):
-    """1 where a moving matrix has real channels on both sides."""
-    groups, size, _ = matrices.shape
-    channels = layer.moving_mean.shape[0]
+    """1 where a matrix of the state has real channels on both sides."""
+    if len(matrices.shape) == 2:
+        return np.ones(matrices.shape)
+    groups, size, _ = matrices.shape[-3:]
+    channels = layer.moving_mean.shape[-1]
     real = (np.arange(groups * size) < channels).reshape(groups, size)
     return real[:, :, None] & real[:, None, :]
 

@@ -9,13 +9,25 @@ import pytest
 
 from contract.table import area
 from contract.table import composed
+from contract.table import linear
 from contract.table import mixture
 from contract.table import operation
 from contract.table import recovery
 from contract.table import statistics
 from contract.table import whitening
+from contract.table import whitening_areas
 
-CHAPTERS = (area, operation, whitening, recovery, mixture, statistics, composed)
+CHAPTERS = (
+    area,
+    operation,
+    whitening,
+    whitening_areas,
+    linear,
+    recovery,
+    mixture,
+    statistics,
+    composed,
+)
 TABLE = [row for chapter in CHAPTERS for row in chapter.ROWS]
 METHODS = [method for method in TABLE if method.exists]
 

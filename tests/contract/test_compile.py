@@ -24,7 +24,8 @@ COMPILED = [m for m in first_of_each() if m.layer in FEW]
 
 def compare(method):
     inputs = method.inputs()
-    upstream = np.random.default_rng(0).normal(size=inputs[0].shape)
+    shape = method.result(inputs[0].shape)
+    upstream = np.random.default_rng(0).normal(size=shape)
     eager, compiled = method.built(), method.built()
     given = [method.given(inputs)]
     a = gradients(eager, given, upstream)

@@ -10,11 +10,17 @@ from contract.methods import METHODS
 from contract.methods import first_of_each
 from keras_norm import layers
 from keras_norm.areas import Area
+from keras_norm.core import configuration
+
+
+def takes_axis(method):
+    return "axis" in configuration.arguments(method.cls)
+
 
 EACH = first_of_each()
 # These take several axes of statistics; the others one channel axis.
 SEVERAL = ("LayerNormalization", "RMSNormalization", "UnitNormalization")
-WITH_AXIS = [m for m in EACH if m.layer != "MomentShortcut"]
+WITH_AXIS = [m for m in EACH if takes_axis(m)]
 ONE_AXIS = [m for m in WITH_AXIS if m.layer not in SEVERAL]
 
 
@@ -189,9 +195,10 @@ CONDITIONED = [m for m in METHODS if m.conditions]
 @pytest.mark.parametrize("method", CONDITIONED, ids=str)
 def test_condition_is_missing(method):
     x = method.inputs()[0]
-    refuses(lambda: method.make()(x), method.layer, "[x, ")
+    given = {"training": True} if method.optional else {}
+    refuses(lambda: method.make()(x, **given), method.layer, "[x, ")
     layer = method.built()
-    refuses(lambda: layer(x), method.layer, "[x, ")
+    refuses(lambda: layer(x, **given), method.layer, "[x, ")
 
 
 @pytest.mark.parametrize("method", CONDITIONED, ids=str)
@@ -248,8 +255,20 @@ UNKNOWN = [
     ("RangeBatchNormalization", "scale_fix", "codes", "code"),
     ("GeneralizedBatchNormalization", "deviation", "rdsd", "rsd"),
     ("EvoNorm", "variant", "B3", "B"),
+    ("IterativeNormalization", "running", "matrx", "matrix"),
+    ("DecorrelatedBatchNormalization", "whitening", "zac", "zca"),
+    ("DecorrelatedBatchNormalization", "running", "covarianc", "covariance"),
+    ("WhiteningColoringBatchNormalization", "whitening", "pca", "zca"),
     ("AdaptiveInstanceNormalization", "variant", "styles", "style"),
     ("SwitchableNormalization", "normalizers", ("instanc",), "instance"),
+    ("SwitchableWhitening", "normalizers", ("instanc",), "instance"),
+    ("SwitchableWhitening", "whitening", "cholesky", "zca"),
+    ("GroupWhitening", "whitening", "iterativ", "iterative"),
+    ("DomainWhitening", "whitening", "pca", "zca"),
+    ("WhitenedDense", "position", "pree", "pre"),
+    ("WhitenedDense", "whitening", "zcaa", "zca"),
+    ("DeconvolutionConv2D", "padding", "sames", "same"),
+    ("DeconvolutionConv2D", "data_format", "channel_last", "channels_last"),
     ("PopulationBatchNormalization", "gradient", "batc", "batch"),
     ("PopulationBatchNormalization", "bias_correction", "din", "dinh"),
 ]
@@ -274,8 +293,37 @@ WRONG = [
     ("LpBatchNormalization", "top_k", 0),
     ("RangeBatchNormalization", "num_chunks", 0),
     ("GeneralizedBatchNormalization", "alpha", 1.0),
+    ("GroupWhitening", "iterations", -1),
+    ("SwitchableWhitening", "normalizers", ()),
+    ("SwitchableWhitening", "normalizers", ("layer", "layer")),
+    ("SwitchableWhitening", "group_size", 0),
+    ("DomainWhitening", "num_domains", 0),
+    ("DomainWhitening", "group_size", 0),
+    ("DomainWhitening", "inference_domain", 2),
+    ("DeconvolutionConv2D", "filters", 0),
+    ("DeconvolutionConv2D", "kernel_size", (3, 0)),
+    ("DeconvolutionConv2D", "kernel_size", (3, 3, 3)),
+    ("DeconvolutionConv2D", "strides", 0),
+    ("DeconvolutionConv2D", "dilation_rate", -1),
+    ("DeconvolutionConv2D", "groups", 5),
+    ("DeconvolutionConv2D", "block", 0),
+    ("DeconvolutionConv2D", "sampling_stride", 0),
+    ("DeconvolutionDense", "units", 0),
+    ("DeconvolutionDense", "block", 1.5),
+    ("DeconvolutionDense", "iterations", -1),
+    ("ChannelDeconvolution", "block", 0),
+    ("ChannelDeconvolution", "sampling_stride", 0),
+    ("MeanNormalizedDense", "units", "5"),
+    ("WhitenedDense", "units", True),
+    ("WhitenedDense", "update_every", 0),
+    ("WhitenedDense", "num_samples", 0),
     ("IterativeNormalization", "group_size", 0),
     ("IterativeNormalization", "iterations", -1),
+    ("DecorrelatedBatchNormalization", "group_size", 0),
+    ("DecorrelatedBatchNormalization", "iterations", -1),
+    ("WhiteningColoringBatchNormalization", "num_classes", 0),
+    # Of no classes.
+    ("WhiteningColoringBatchNormalization", "num_bases", 2),
     ("ConditionalBatchNormalization", "num_classes", 0),
     ("ConditionalBatchNormalization", "hidden_units", -2),
     ("PopulationBatchNormalization", "weight", 1.5),
@@ -283,20 +331,31 @@ WRONG = [
 ]
 
 
+# Arguments without which there is no layer.
+REQUIRED = {
+    "DeconvolutionConv2D": {"filters": 6, "kernel_size": 3},
+    "DeconvolutionDense": {"units": 5},
+    "MeanNormalizedDense": {"units": 5},
+    "WhitenedDense": {"units": 5},
+}
+
+
 @pytest.mark.parametrize("layer,name,wrong,right", UNKNOWN, ids=str)
 def test_unknown_names(layer, name, wrong, right):
     cls = getattr(layers, layer)
-    options = {"renorm": True} if name.startswith("renorm") else {}
-    refuses(lambda: cls(**options, **{name: wrong}), f"`{name}`", right)
+    renorm = {"renorm": True} if name.startswith("renorm") else {}
+    options = {**REQUIRED.get(layer, {}), **renorm, name: wrong}
+    refuses(lambda: cls(**options), f"`{name}`", right)
 
 
 @pytest.mark.parametrize("layer,name,wrong", WRONG, ids=str)
 def test_values_that_make_no_sense(layer, name, wrong):
     cls = getattr(layers, layer)
-    options = {"renorm": True} if name.startswith("renorm") else {}
+    renorm = {"renorm": True} if name.startswith("renorm") else {}
+    options = {**REQUIRED.get(layer, {}), **renorm, name: wrong}
     if layer == "RMSNormalization":
-        options = {}
-    refuses(lambda: cls(**options, **{name: wrong}), f"`{name}`")
+        options = {name: wrong}
+    refuses(lambda: cls(**options), f"`{name}`")
 
 
 def test_messages_print_what_they_talk_about():

@@ -70,7 +70,8 @@ def test_half_input(method, dtype):
     layer, same = method.built(dtype=dtype), method.shared()
     for variable in own_weights(layer):
         # Statistics are kept in float32 all the same.
-        kept = "float32" if variable.name in method.state else dtype
+        state = (*method.held, *method.state)
+        kept = "float32" if variable.name in state else dtype
         assert variable.dtype in (kept, "int32"), variable.path
     for a, b in zip(same.weights, layer.weights, strict=True):
         a.assign(numpy(b).astype(a.dtype))

@@ -53,12 +53,17 @@ def test_weights_in_the_order_of_the_table(method):
     layer = method.built()
     weights, state = values(layer)
     assert tuple(weights) == method.weights
-    assert tuple(state) == method.state
+    assert tuple(state) == (*method.held, *method.state)
     # The order of Keras' layers: its own trainable weights, its own state, and
     # only then those of inner layers.
     own = [v.name for v in own_weights(layer)]
-    inner = [name for name in method.weights if name not in own]
-    named = (*method.weights, *method.constants, *method.state)
+    named = (
+        *method.weights,
+        *method.constants,
+        *method.held,
+        *method.state,
+    )
+    inner = [name for name in named if name not in own]
     assert own == [name for name in named if name in own]
     assert len(layer.get_weights()) == len(own) + len(inner)
 

@@ -37,6 +37,13 @@ ARGUMENTS = {
     "Scale": [{"epsilon_outside": True}],
     "ScaleByDeviation": [],
     "Newton": [{"group_size": 4, "iterations": 7}],
+    "ZCA": [{"group_size": 4, "running": "matrix"}],
+    "PCA": [{"group_size": 4}],
+    "Cholesky": [{"shrink": True, "unbiased": True}],
+    "Decorrelate": [{"running": "matrix"}],
+    "WhitenContent": [
+        {"method": "newton", "threshold": 0.1, "iterations": 7}
+    ],
     "LpDeviation": [
         {"p": 1},
         {"p": "inf", "top_k": 3},
@@ -51,6 +58,7 @@ ARGUMENTS = {
         {"initializers": {"mean": keras.initializers.Constant(2.0)}},
     ],
     "Renorm": [{"momentum": 0.5, "clipping": {"rmax": 3.0, "dmax": 5.0}}],
+    "Lagging": [{"momentum": 0.5, "unbiased": True}],
     "Population": [
         {"weight": 0.3, "bias_correction": "dinh", "gradient": "none"},
         {"weight": "diminishing"},
@@ -59,7 +67,16 @@ ARGUMENTS = {
     "Affine": [],
     "Conditional": [{"num_classes": 3, "hidden_units": 8}],
     "Style": [{"epsilon": 1e-3, "unbiased": True}],
+    "ColorByStyle": [{"method": "cholesky", "threshold": 0.1}],
     "Generated": [],
+    "Coloring": [
+        {"num_classes": 3, "num_bases": 2},
+        {
+            "color_initializer": keras.initializers.Constant(2.0),
+            "bias_constraint": keras.constraints.NonNeg(),
+            "use_bias": False,
+        },
+    ],
     "DenseStyle": [{"equalized_learning_rate": False, "gain": 2.0}],
 }
 
@@ -67,7 +84,8 @@ ARGUMENTS = {
 def part_classes():
     """Every public part."""
     public = [getattr(c, name) for c in CHAPTERS for name in c.__all__]
-    return [c for c in public if c is not operations.Operation]
+    bases = (operations.Operation, operations.Whiten)
+    return [c for c in public if c not in bases]
 
 
 PARTS = [

@@ -16,24 +16,32 @@ def expected(method, inputs, weights, state, training, mask=None):
     return list(y) if isinstance(y, tuple) else [y], new
 
 
-def differentiable(method, inputs, weights, state, training, mask=None):
-    """(inputs, weights) -> outputs, what has no gradient held constant."""
+def differentiable(
+    method, inputs, weights, state, training, mask=None, moved=None
+):
+    """(inputs, weights) -> outputs, what has no gradient held constant.
+
+    `moved` is the state as the layer has moved it, rounded to what it stores.
+    """
 
     def plain(inputs, weights):
         return expected(method, inputs, weights, state, training, mask)[0]
 
     if not training:
         return plain
-    if "renorm_mean" in method.state:
-        return _renorm(method, inputs, state, mask)
-    if method.options.get("gradient") == "none":
-        # With the default weight what normalizes is the updated state.
-        _, used = expected(method, inputs, weights, state, True, mask)
+    if method.source != "batch":
+        used = state
+        if method.source in ("moved", "stored"):
+            _, used = expected(method, inputs, weights, state, True, mask)
+        if method.source == "stored" and moved is not None:
+            used = moved
 
         def constant(inputs, weights):
             return expected(method, inputs, weights, used, False, mask)[0]
 
         return constant
+    if "renorm_mean" in method.state:
+        return _renorm(method, inputs, state, mask)
     return plain
 
 

@@ -41,6 +41,10 @@ def check(method, layer, inputs, training, mask=None):
         training=training,
         mask=mask,
     )
+    moved = values(layer)[1]
+    function = differentiable(
+        method, inputs, weights, state, training, mask, moved
+    )
     of_inputs = found.inputs[0] if method.conditions else found.inputs
     of_weights = dict(zip(weights, found.weights.values(), strict=True))
     for gradient in (*filter(is_array, of_inputs), *of_weights.values()):

@@ -7,11 +7,14 @@ over explicit sets of entries; clarity before speed. Missing entries of
 """
 
 from . import area
+from . import linear
 from . import mixture
 from . import operation
 from . import recovery
 from . import statistics
+from . import style
 from . import whitening
+from . import whitening_areas
 from . import window
 from .shapes import initial_state
 from .shapes import weight_shapes
@@ -49,7 +52,24 @@ ORACLES = {
     ),
     "UnitNormalization": operation.unit_normalization,
     "EvoNorm": operation.evonorm,
+    "DecorrelatedBatchNormalization": (
+        whitening.decorrelated_batch_normalization
+    ),
+    "WhiteningColoringBatchNormalization": (
+        whitening.whitening_coloring_batch_normalization
+    ),
     "IterativeNormalization": whitening.iterative_normalization,
+    "GroupWhitening": whitening_areas.group_whitening,
+    "SwitchableWhitening": whitening_areas.switchable_whitening,
+    "DomainWhitening": whitening_areas.domain_whitening,
+    "WhiteningColoringTransform": style.whitening_coloring_transform,
+    "GroupwiseWhiteningColoring": style.groupwise_whitening_coloring,
+    "DeconvolutionConv2D": linear.deconvolution_conv2d,
+    "DeconvolutionDense": linear.deconvolution_dense,
+    "ChannelDeconvolution": linear.channel_deconvolution,
+    "RunningMeanCentering": linear.running_mean_centering,
+    "MeanNormalizedDense": linear.mean_normalized_dense,
+    "WhitenedDense": linear.whitened_dense,
     "ConditionalBatchNormalization": (recovery.conditional_batch_normalization),
     "AdaptiveInstanceNormalization": (recovery.adaptive_instance_normalization),
     "SwitchableNormalization": mixture.switchable_normalization,

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from . import linear_shapes
 from .common import axis_list
 from .common import group_count
 
@@ -27,6 +28,9 @@ NO_STATE = (
     "TLU",
     "UnitNormalization",
     "AdaptiveInstanceNormalization",
+    "GroupWhitening",
+    "WhiteningColoringTransform",
+    "GroupwiseWhiteningColoring",
 )
 
 NO_AFFINE = (
@@ -37,6 +41,7 @@ NO_AFFINE = (
     "TLU",
     "UnitNormalization",
     "AdaptiveInstanceNormalization",
+    "WhiteningColoringTransform",
 )
 
 PEDESTAL = 2.0**-36
@@ -46,6 +51,8 @@ def initial_state(name, config, input_shape):
     """State of a freshly built layer: dict of name -> array."""
     if name in NO_STATE:
         return {}
+    if name in linear_shapes.NAMES:
+        return linear_shapes.linear_state(name, config, input_shape)
     channels = input_shape[config.get("axis", -1)]
     zeros = np.zeros(channels)
     ones = np.ones(channels)
@@ -74,12 +81,27 @@ def initial_state(name, config, input_shape):
             return {"moving_variance": ones}
         return {}
     if name == "IterativeNormalization":
-        size = min(config.get("group_size", 64), channels)
-        groups = math.ceil(channels / size)
-        return {
-            "moving_mean": zeros,
-            "moving_matrix": np.stack([np.eye(size)] * groups),
-        }
+        size, running = config.get("group_size", 64), "matrix"
+        return _whitening_state(config, channels, size, running)
+    if name == "DecorrelatedBatchNormalization":
+        size, running = config.get("group_size", 16), "covariance"
+        return _whitening_state(config, channels, size, running)
+    if name == "WhiteningColoringBatchNormalization":
+        return _whitening_state(config, channels, None, "covariance")
+    if name == "SwitchableWhitening":
+        normalizers = config.get("normalizers", ("batch_whitening",))
+        if not {"batch", "batch_whitening"} & set(normalizers):
+            return {}
+        state = _whitening_state(
+            config, channels, config.get("group_size", 16), "covariance"
+        )
+        del state["whitening_matrix"]
+        return state
+    if name == "DomainWhitening":
+        size = config.get("group_size", 4)
+        state = _whitening_state(config, channels, size, "covariance")
+        rows = config.get("num_domains", 2)
+        return {k: np.stack([v] * rows) for k, v in state.items()}
     if name == "SwitchableNormalization":
         normalizers = config.get("normalizers", ("instance", "layer", "batch"))
         if "batch" not in normalizers:
@@ -119,6 +141,15 @@ def _batch_normalization_state(config, channels):
     return state
 
 
+def _whitening_state(config, channels, size, running):
+    size = min(size or channels, channels)
+    eyes = np.stack([np.eye(size)] * math.ceil(channels / size))
+    mean = {"moving_mean": np.zeros(channels)}
+    if config.get("running", running) == "matrix":
+        return {**mean, "moving_matrix": eyes}
+    return {**mean, "moving_covariance": eyes, "whitening_matrix": eyes.copy()}
+
+
 def start(name, config, input_shape, state):
     """The initial state, overwritten by what `state` gives."""
     given = {k: np.asarray(v) for k, v in (state or {}).items()}
@@ -131,6 +162,8 @@ def weight_shapes(name, config, input_shapes):
     `input_shapes`: one shape for every input of the call, x first.
     """
     shape = tuple(input_shapes[0])
+    if name in linear_shapes.NAMES:
+        return linear_shapes.linear_weights(name, config, shape)
     axis = config.get("axis", -1)
     if name in ("LayerNormalization", "RMSNormalization"):
         return _free_axes_weights(name, config, shape)
@@ -141,6 +174,10 @@ def weight_shapes(name, config, input_shapes):
         return {"beta": (channels,), "gamma": (channels, channels)}
     if name == "TLU":
         return {"tau": (channels,)}
+    if name == "WhiteningColoringBatchNormalization":
+        return _coloring_weights(config, channels)
+    if name == "GroupwiseWhiteningColoring":
+        return _groupwise_weights(config, channels, input_shapes)
     if name == "AdaptiveInstanceNormalization":
         if config.get("variant", "style") != "dense":
             return {}
@@ -149,7 +186,11 @@ def weight_shapes(name, config, input_shapes):
     if name in NO_AFFINE:
         return {}
 
-    without = ("PositionalNormalization", "VarianceOnlyLayerNormalization")
+    without = (
+        "PositionalNormalization",
+        "VarianceOnlyLayerNormalization",
+        "DomainWhitening",
+    )
     default = name not in without
     if name == "ComposedNormalization":
         default = config.get("recovery", "affine") == "affine"
@@ -185,6 +226,11 @@ def weight_shapes(name, config, input_shapes):
             normalizers.remove("instance")
         weights["mean_weight"] = (len(normalizers),)
         weights["variance_weight"] = (len(normalizers),)
+    if name == "SwitchableWhitening":
+        count = len(config.get("normalizers", range(2)))
+        weights["mean_weight"] = (count,)
+        if not config.get("tie_weights", False):
+            weights["covariance_weight"] = (count,)
     return weights
 
 
@@ -204,4 +250,39 @@ def _free_axes_weights(name, config, shape):
         weights["gamma"] = sizes
     if config.get("center", True):
         weights["beta"] = sizes
+    return weights
+
+
+def _coloring_weights(config, channels):
+    """A color and a bias, and what every class adds to them."""
+    square = (channels, channels)
+    classes, bases = config.get("num_classes"), config.get("num_bases")
+    weights = {"color": square}
+    if config.get("use_bias", True):
+        weights["bias"] = (channels,)
+    if bases is not None:
+        weights["class_code"] = (classes, bases)
+        weights["color_basis"] = (bases, *square)
+    elif classes is not None:
+        weights["class_color"] = (classes, *square)
+    if classes is not None and config.get("use_bias", True):
+        weights["class_bias"] = (classes, channels)
+    return weights
+
+
+def _groupwise_weights(config, channels, input_shapes):
+    """Alpha; the dense layers of two networks, unless their results come."""
+    weights = {"alpha": (1,)}
+    if len(input_shapes) == 3:
+        return weights
+    groups, features = config.get("groups", 8), input_shapes[1][-1]
+    hidden = [config.get("units", 256)] * (config.get("coloring_layers", 5) - 1)
+    networks = {
+        "coloring": [features // groups, *hidden, (channels // groups) ** 2],
+        "mean": [features] * config.get("mean_layers", 3) + [channels],
+    }
+    for name, widths in networks.items():
+        for i, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+            weights[f"{name}_{i}_kernel"] = (a, b)
+            weights[f"{name}_{i}_bias"] = (b,)
     return weights

@@ -19,8 +19,8 @@ class IterativeNormalization(ComposedNormalization):
     trace, for consecutive groups of channels.
 
     Area: batch. Operation: whiten (matrix, Newton). Recovery: affine.
-    Statistics: the batch in training, moving averages of mean and W in
-    inference, which is one matrix product.
+    Statistics: the batch in training, moving averages of mean and W (or the
+    covariance) in inference, which is one matrix product.
 
     Args:
         group_size: channels whitened together; where it does not divide the
@@ -31,6 +31,9 @@ class IterativeNormalization(ComposedNormalization):
         momentum: fraction kept of the moving averages.
         epsilon: added to the diagonal of the covariance.
         synchronized: add up the statistics of all replicas.
+        running: what is averaged for inference: "matrix" (W) or "covariance"
+            (epsilon included; W is computed from it and kept in
+            `whitening_matrix`).
         **kwargs: `center`, `scale`, `beta_...`, `gamma_...`, `name`, `dtype`:
             see `ComposedNormalization`.
 
@@ -40,7 +43,8 @@ class IterativeNormalization(ComposedNormalization):
         mask: weights aligned to the leading axes, the same for all channels.
 
     Raises:
-        ValueError: a group size below 1; an axis outside the input.
+        ValueError: a group size below 1; an unknown `running`; an axis outside
+            the input.
 
     Example:
 
@@ -70,11 +74,12 @@ class IterativeNormalization(ComposedNormalization):
         momentum=0.9,
         epsilon=1e-5,
         synchronized=False,
+        running="matrix",
         **kwargs,
     ):
         super().__init__(
             area=Area(synchronized=synchronized),
-            operation=Newton(group_size, iterations),
+            operation=Newton(group_size, iterations, running),
             statistics=MovingAverage(momentum),
             axis=axis,
             epsilon=epsilon,
@@ -82,3 +87,4 @@ class IterativeNormalization(ComposedNormalization):
         )
         self.group_size, self.iterations = group_size, iterations
         self.momentum, self.synchronized = float(momentum), synchronized
+        self.running = running

@@ -20,7 +20,7 @@ def population():
         row("half", {"weight": 0.5}),
         row("diminishing", {"weight": "diminishing"}, own_path=True),
         row("dinh", {"weight": 0.3, "bias_correction": "dinh"}),
-        row("constant", {"gradient": "none"}),
+        row("constant", {"gradient": "none"}, source="moved"),
     ]
 
 

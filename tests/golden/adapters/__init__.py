@@ -6,14 +6,26 @@ arguments; it never looks at a row's name.
 
 import keras_norm as kn
 from golden.adapters import area
+from golden.adapters import deconvolution
 from golden.adapters import mixture
 from golden.adapters import operation
 from golden.adapters import recovery
 from golden.adapters import statistics
 from golden.adapters import whitening
+from golden.adapters import whitening_areas
 from golden.adapters import window
 
-CHAPTERS = (area, operation, window, whitening, recovery, mixture, statistics)
+CHAPTERS = (
+    area,
+    operation,
+    window,
+    whitening,
+    whitening_areas,
+    deconvolution,
+    recovery,
+    mixture,
+    statistics,
+)
 
 # {method: adapter}
 ADAPTERS = {
