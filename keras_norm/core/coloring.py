@@ -11,7 +11,6 @@ from keras_norm.core import covariances
 from keras_norm.core import moments
 from keras_norm.core.layer import one_integer
 from keras_norm.core.recoveries import Nothing
-from keras_norm.core.whitening import positions_of
 
 
 @keras.saving.register_keras_serializable("keras_norm")
@@ -23,8 +22,8 @@ class Coloring(Nothing):
     color_basis[b]. At the start a class adds nothing.
 
     After a matrix operation color and whitening are one matrix product; with
-    classes one for each sample, but two where a sample has fewer positions
-    than channels, which is less work.
+    classes one for each sample, but two where the layer was built for samples
+    of fewer positions than channels, which is less work.
 
     Args:
         num_classes: the condition is an integer of shape (N,) or (N, 1), or a
@@ -162,15 +161,16 @@ class Coloring(Nothing):
             return bias
         return bias + of_classes(layer.class_bias, condition, dtype)
 
-    def folds(self, channels, positions):
+    def folds(self, layer):
         """Is the color multiplied into the matrix of the operation?"""
-        few = positions is not None and positions < channels
+        known = layer.positions is not None
+        few = known and layer.positions < layer.channels
         return self.num_classes is None or not few
 
-    def color(self, layer, blocks, groups, condition=None, positions=None):
+    def color(self, layer, blocks, groups, condition=None):
         """Block-diagonal blocks times the color: one group of all channels."""
         c = groups.channels
-        if not self.folds(c, positions):
+        if not self.folds(layer):
             return blocks, groups, None, None
         # The rows of the color, cut and filled up like the channels.
         rows = ops.swapaxes(self.colors(layer, condition, blocks.dtype), -1, -2)
@@ -185,12 +185,10 @@ class Coloring(Nothing):
 
     def apply(self, layer, y, condition=None):
         """The color, where it is not in the operation's matrix already."""
-        rank = len(y.shape)
-        axis = layer.axis % rank
-        c, positions = y.shape[axis], positions_of(y.shape, axis)
-        whitened = layer.operation.family == "matrix"
-        if whitened and self.folds(c, positions):
+        if layer.operation.family == "matrix" and self.folds(layer):
             return y
+        rank, c = len(y.shape), layer.channels
+        axis = layer.axis % rank
         blocks = self.colors(layer, condition, y.dtype)
         if self.num_classes is not None:
             blocks = ops.expand_dims(blocks, 1)

@@ -50,8 +50,10 @@ class ChannelGroups(namedtuple("ChannelGroups", "channels size")):
         """(..., C) -> (..., groups, width), zeros in what is filled up."""
         lead = ops.shape(t)[:-1]
         if self.missing:
-            width = [[0, 0]] * len(lead) + [[0, self.missing]]
-            t = ops.pad(t, width, mode="constant", constant_values=0.0)
+            # Not ops.pad: it makes an object with a name, which PyTorch's
+            # compiler refuses inside a gradient of our own.
+            filling = ops.zeros((*lead, self.missing), t.dtype)
+            t = ops.concatenate([t, filling], axis=-1)
         return ops.reshape(t, (*lead, self.count, self.width))
 
     def join(self, t):
@@ -173,6 +175,8 @@ def measure(data, weights, averages, groups, unbiased=False):
 
 def gram(data, groups):
     """Sums over all leading axes of x_i x_j: (groups, d, d)."""
+    # Of its gradient: PyTorch's compiler may make nothing there.
+    _apply(groups)
     return _gram(groups)(data)
 
 

@@ -4,6 +4,7 @@ Channel axis, epsilon, gamma and beta with their initializers, regularizers and
 constraints, the check of keywords, the config, the output shape.
 """
 
+import math
 from typing import Any
 
 import keras
@@ -56,6 +57,13 @@ def channels_of(axis: int, shape: tuple) -> int:
     if shape[axis] is None:
         raise errors.undefined_dimension(axis, shape)
     return shape[axis]
+
+
+def positions_of(axis: int, shape: tuple) -> int | None:
+    """Entries of a sample in one channel; None where sizes are unknown."""
+    alone = (0, axis % len(shape))
+    sizes = [n for i, n in enumerate(shape) if i not in alone]
+    return None if None in sizes else math.prod(sizes)
 
 
 def check_axes(name: str, axes: object) -> tuple:

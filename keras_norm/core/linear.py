@@ -63,7 +63,7 @@ class KernelLayer(NormalizationLayer):
             `keras.layers.Layer`.
     """
 
-    fixed = ("axis", *AFFINE)
+    fixed: tuple = ("axis", *AFFINE)
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from keras_norm.core import elementwise
 from keras_norm.core import registry
 from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
+from keras_norm.core.layer import positions_of
 from keras_norm.core.layer import several
 
 PARTS = ("area", "operation", "statistics", "recovery")
@@ -124,6 +125,7 @@ class ComposedNormalization(NormalizationLayer):
             )
         channels = channels_of(self.axis, inputs_shape)
         self.channels = channels
+        self.positions = positions_of(self.axis, inputs_shape)
         self.area.check(channels)
         if not self.recovery.condition:
             self.input_spec = keras.layers.InputSpec(

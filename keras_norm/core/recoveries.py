@@ -27,7 +27,7 @@ class Nothing(configuration.Part):
         """(scale, offset) -> (scale, offset), each (1 or N, C)."""
         return scale, offset
 
-    def color(self, layer, blocks, groups, condition=None, positions=None):
+    def color(self, layer, blocks, groups, condition=None):
         """The same for matrices: what folds is folded into them.
 
         Args:
@@ -35,7 +35,6 @@ class Nothing(configuration.Part):
             blocks: (groups, d, d) or (N, groups, d, d), output index last.
             groups: of channels.
             condition: second input, if any.
-            positions: entries of a sample in one channel, if known.
 
         Returns:
             blocks, their groups, and the (scale, offset) that is left; scale

@@ -101,7 +101,7 @@ class ColorByStyle(Nothing):
             return ops.cholesky(covariance)
         return matrix_roots.newton_roots(covariance, self.iterations)[0]
 
-    def color(self, layer, blocks, groups, condition=None, positions=None):
+    def color(self, layer, blocks, groups, condition=None):
         """Multiply by the root of the style's covariance, add its mean.
 
         `condition` is the style, or (style, its mask).

@@ -216,7 +216,6 @@ class Whiten(operations.Operation):
             ops.swapaxes(matrix, -1, -2),
             self.groups(centred.shape[-1]),
             condition,
-            positions_of(centred.shape, -1),
         )
         y = covariances.apply(centred, blocks, groups)
         if rest is not None:
@@ -290,12 +289,6 @@ def fills(groups, dtype):
     """(1 between channels that exist, the diagonal of the others)."""
     real = groups.real(dtype)
     return real, (1.0 - real) * matrix_roots.identity(groups.width, dtype)
-
-
-def positions_of(shape, axis):
-    """Entries of a sample in one channel; None where sizes are unknown."""
-    sizes = [n for i, n in enumerate(shape) if i not in (0, axis % len(shape))]
-    return None if None in sizes else math.prod(sizes)
 
 
 def positive(name, value, least=1):

@@ -27,7 +27,11 @@ def is_whole(method, unknown):
     # Weights over the positions; moments that must have the input's sizes,
     # which JAX does not know of two inputs with sizes left open.
     several = isinstance(method.options.get("axis"), tuple)
-    return several or "moments" in method.conditions or not unknown
+    # JAX exports no convolution of unknown sizes, be it Keras' own.
+    jax = keras.backend.backend() == "jax"
+    convolves = jax and method.layer == "DeconvolutionConv2D"
+    known = several or convolves or "moments" in method.conditions
+    return known or not unknown
 
 
 def inputs_of(methods, unknown):

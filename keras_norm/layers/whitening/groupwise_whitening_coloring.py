@@ -9,6 +9,7 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import covariances
 from keras_norm.core import moments
+from keras_norm.core import primitives
 from keras_norm.core.areas import Area
 from keras_norm.core.entries import absolute
 from keras_norm.core.layer import AFFINE
@@ -222,6 +223,13 @@ class GroupwiseWhiteningColoring(NormalizationLayer):
         table = moments.measure(x, axis, mask)
         averages = AREAS[self.area].over(table)
         _, data, weights = covariances.centred(table, averages, axis)
+        training = training and self.trainable
+        if training and self.whitening_weight:
+            covariance = covariances.measure(
+                data, weights, averages, groups, unbiased=True
+            )
+            off = covariance + self.epsilon * self.eye(covariance)
+            self.penalize(self.whitening_weight, off)
 
         style = ops.cast(style, x.dtype)
         if mean is None:
@@ -237,17 +245,10 @@ class GroupwiseWhiteningColoring(NormalizationLayer):
         y = covariances.apply(data, color, groups)
         y = ops.moveaxis(y + moments.viewer(len(x.shape), -1)(mean), -1, axis)
         alpha = ops.cast(self.alpha, x.dtype)
-        if training and self.trainable:
-            if self.whitening_weight:
-                covariance = covariances.measure(
-                    data, weights, averages, groups, unbiased=True
-                )
-                off = covariance + self.epsilon * self.eye(covariance)
-                self.penalize(self.whitening_weight, off)
-            if self.coloring_weight:
-                turned = ops.swapaxes(directions, -1, -2)
-                off = ops.matmul(turned, directions)
-                self.penalize(self.coloring_weight, off)
+        if training and self.coloring_weight:
+            turned = ops.swapaxes(directions, -1, -2)
+            off = ops.matmul(turned, directions)
+            self.penalize(self.coloring_weight, off)
         return self.narrowed(alpha * y + (1.0 - alpha) * x)
 
     def generate(self, style):
@@ -273,8 +274,8 @@ class GroupwiseWhiteningColoring(NormalizationLayer):
     def penalize(self, weight, matrices):
         """Add the mean absolute difference from the identity as a loss."""
         off = absolute(matrices - self.eye(matrices))
-        size = ops.cast(ops.size(off), off.dtype)
-        self.add_loss(weight * ops.sum(off) / ops.maximum(size, 1.0))
+        size = primitives.size_of(off, range(len(off.shape)))
+        self.add_loss(weight * ops.sum(off) / primitives.at_least_one(size))
 
 
 def three(inputs):

@@ -7,7 +7,6 @@ from golden.plans import Link
 from golden.plans import Plan
 from golden.plans import transposed
 
-
 # States of batch whitening by role, and the layer's names.
 BATCH_STATE = {
     "moving mean": "moving_mean",

@@ -148,7 +148,9 @@ def test_fit_whitens_what_comes_before():
     assert history.history["loss"][-1] < 0.2 * history.history["loss"][0]
     white = keras.ops.convert_to_numpy(before(x)).reshape(-1, 2)
     off = np.abs(np.cov(white.T) - np.eye(2)).max()
-    assert off < 0.2 < 0.8 < np.abs(np.cov(x.reshape(-1, 2).T) - np.eye(2)).max()
+    assert (
+        off < 0.2 < 0.8 < np.abs(np.cov(x.reshape(-1, 2).T) - np.eye(2)).max()
+    )
 
 
 def test_area_says_whether_samples_mix():
