@@ -3,17 +3,17 @@
 from keras_norm.core.deviations import Deviation
 from keras_norm.core.deviations import LpDeviation
 from keras_norm.core.deviations import RangeDeviation
+from keras_norm.core.matrix_operations import PCA
+from keras_norm.core.matrix_operations import ZCA
+from keras_norm.core.matrix_operations import Cholesky
+from keras_norm.core.matrix_operations import Decorrelate
+from keras_norm.core.matrix_operations import Newton
 from keras_norm.core.operations import Center
 from keras_norm.core.operations import Operation
 from keras_norm.core.operations import Scale
 from keras_norm.core.operations import ScaleByDeviation
 from keras_norm.core.operations import Standardize
 from keras_norm.core.style_whitening import WhitenContent
-from keras_norm.core.whitening import PCA
-from keras_norm.core.whitening import ZCA
-from keras_norm.core.whitening import Cholesky
-from keras_norm.core.whitening import Decorrelate
-from keras_norm.core.whitening import Newton
 from keras_norm.core.whitening import Whiten
 
 __all__ = [

@@ -20,7 +20,7 @@ import keras_norm as kn
 from benchmarks import measure
 from benchmarks import plan
 from benchmarks import programs
-from keras_norm.core import covariances
+from keras_norm.core import channel_groups
 
 ITERATIONS = 5
 EPSILON = 1e-3
@@ -127,15 +127,15 @@ class Products(keras.layers.Layer):
         self.size = size
 
     def call(self, x):
-        groups = covariances.ChannelGroups(x.shape[-1], self.size)
+        groups = channel_groups.ChannelGroups(x.shape[-1], self.size)
         entries = np.prod(x.shape[:-1])
         w = kn.ops.inverse_square_root(
-            covariances.gram(x, groups) * (1.0 / entries),
+            channel_groups.gram(x, groups) * (1.0 / entries),
             self.method,
             epsilon=EPSILON,
             iterations=ITERATIONS,
         )
-        return covariances.apply(x, ops.swapaxes(w, -1, -2), groups)
+        return channel_groups.apply(x, ops.swapaxes(w, -1, -2), groups)
 
 
 def plain(size, x, dy):

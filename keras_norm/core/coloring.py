@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_norm import errors
-from keras_norm.core import covariances
+from keras_norm.core import channel_groups
 from keras_norm.core import moments
 from keras_norm.core.layer import one_integer
 from keras_norm.core.recoveries import Nothing
@@ -181,7 +181,7 @@ class Coloring(Nothing):
         d = groups.count * groups.width
         one = ops.reshape(one, (*ops.shape(one)[:-3], 1, d, c))[..., :c, :]
         offset = self.biases(layer, condition, blocks.dtype)
-        return one, covariances.ChannelGroups(c, c), None, offset
+        return one, channel_groups.ChannelGroups(c, c), None, offset
 
     def apply(self, layer, y, condition=None):
         """The color, where it is not in the operation's matrix already."""
@@ -192,8 +192,8 @@ class Coloring(Nothing):
         blocks = self.colors(layer, condition, y.dtype)
         if self.num_classes is not None:
             blocks = ops.expand_dims(blocks, 1)
-        groups = covariances.ChannelGroups(c, c)
-        y = covariances.apply(ops.moveaxis(y, axis, -1), blocks, groups)
+        groups = channel_groups.ChannelGroups(c, c)
+        y = channel_groups.apply(ops.moveaxis(y, axis, -1), blocks, groups)
         bias = self.biases(layer, condition, y.dtype)
         if bias is not None:
             y = y + moments.viewer(rank, -1)(bias)

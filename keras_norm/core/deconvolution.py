@@ -10,12 +10,13 @@ the data but folded into kernel and bias.
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core import channel_groups
 from keras_norm.core import covariances
 from keras_norm.core import linear
+from keras_norm.core.layer import positive
 from keras_norm.core.statistics import check_momentum
 from keras_norm.core.statistics import move
 from keras_norm.core.whitening import StackedIdentity
-from keras_norm.core.whitening import positive
 from keras_norm.ops import matrix_roots
 
 
@@ -72,7 +73,7 @@ class Deconvolution(linear.KernelLayer):
             features: entries of a row that are whitened together.
             blocks: rows of one group in one input of the kernel.
         """
-        self.cut = covariances.ChannelGroups(groups * features, features)
+        self.cut = channel_groups.ChannelGroups(groups * features, features)
         self.blocks = blocks
         self.add_state("moving_mean", (groups * features,), "zeros")
         self.add_state("moving_matrix", self.cut.shape, StackedIdentity())

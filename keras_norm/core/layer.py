@@ -42,6 +42,16 @@ def one_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def positive(name, value, least=1):
+    """Refuse what is no integer of at least `least`."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise errors.received(
+            f"`{name}` must be an integer of at least {least}.",
+            **{name: value},
+        )
+
+
 def channels_of(axis: int, shape: tuple) -> int:
     """Static size of the channel axis of an input of that shape."""
     rank = len(shape)

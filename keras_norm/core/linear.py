@@ -14,7 +14,7 @@ from keras_norm.core import moments
 from keras_norm.core.areas import Area
 from keras_norm.core.layer import AFFINE
 from keras_norm.core.layer import NormalizationLayer
-from keras_norm.core.whitening import positive
+from keras_norm.core.layer import positive
 
 
 def as_one_part(x, mask=None, synchronized=False):

@@ -4,13 +4,13 @@ from keras_norm.core import areas
 from keras_norm.core import coloring
 from keras_norm.core import configuration
 from keras_norm.core import deviations
+from keras_norm.core import matrix_operations
 from keras_norm.core import operations
 from keras_norm.core import population
 from keras_norm.core import positions
 from keras_norm.core import recoveries
 from keras_norm.core import renorm
 from keras_norm.core import statistics as estimators
-from keras_norm.core import whitening
 from keras_norm.core import windows
 
 AREAS = {
@@ -26,11 +26,11 @@ OPERATIONS = {
     "center": operations.Center,
     "scale": operations.Scale,
     "scale_by_deviation": operations.ScaleByDeviation,
-    "newton": whitening.Newton,
-    "zca": whitening.ZCA,
-    "pca": whitening.PCA,
-    "cholesky": whitening.Cholesky,
-    "decorrelate": whitening.Decorrelate,
+    "newton": matrix_operations.Newton,
+    "zca": matrix_operations.ZCA,
+    "pca": matrix_operations.PCA,
+    "cholesky": matrix_operations.Cholesky,
+    "decorrelate": matrix_operations.Decorrelate,
     "lp": deviations.LpDeviation,
     "range": deviations.RangeDeviation,
     "deviation": deviations.Deviation,

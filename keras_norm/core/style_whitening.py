@@ -11,10 +11,10 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import covariances
 from keras_norm.core import moments
+from keras_norm.core.layer import positive
 from keras_norm.core.recoveries import Nothing
 from keras_norm.core.recoveries import Style
 from keras_norm.core.whitening import Whiten
-from keras_norm.core.whitening import positive
 from keras_norm.ops import matrix_roots
 from keras_norm.ops import spectra
 

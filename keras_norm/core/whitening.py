@@ -13,23 +13,19 @@ import numpy as np
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core import channel_groups
 from keras_norm.core import covariances
 from keras_norm.core import moments
 from keras_norm.core import operations
 from keras_norm.core import primitives
+from keras_norm.core.layer import positive
 from keras_norm.core.statistics import Batch
 from keras_norm.core.statistics import MovingAverage
 from keras_norm.core.statistics import compact
 from keras_norm.core.statistics import move
 from keras_norm.ops import matrix_roots
-from keras_norm.ops import spectra
 
 RUNNING = ("matrix", "covariance")
-# A pivot of the Cholesky factorization must exceed the rounding of those
-# before it: this times d times the resolution of a rank-one covariance (four
-# times are seen, at d = 256 and 512).
-PIVOT = 8.0
-TINY = 1e-30
 
 
 @keras.saving.register_keras_serializable("keras_norm")
@@ -94,7 +90,9 @@ class Whiten(operations.Operation):
 
     def groups(self, channels):
         """How the channels are cut."""
-        return covariances.ChannelGroups(channels, self.group_size or channels)
+        return channel_groups.ChannelGroups(
+            channels, self.group_size or channels
+        )
 
     # State ------------------------------------------------------------------
 
@@ -217,12 +215,12 @@ class Whiten(operations.Operation):
             self.groups(centred.shape[-1]),
             condition,
         )
-        y = covariances.apply(centred, blocks, groups)
+        y = channel_groups.apply(centred, blocks, groups)
         if rest is not None:
             if len(blocks.shape) == 4:
                 shape = (ops.shape(blocks)[0], rest.shape[-1])
                 rest = ops.broadcast_to(rest, shape)
-            rest = covariances.apply(rest, blocks, groups)
+            rest = channel_groups.apply(rest, blocks, groups)
             rest = rest if scale is None else rest * scale
             offset = rest if offset is None else rest + offset
         view = moments.viewer(len(y.shape), -1)
@@ -289,138 +287,3 @@ def fills(groups, dtype):
     """(1 between channels that exist, the diagonal of the others)."""
     real = groups.real(dtype)
     return real, (1.0 - real) * matrix_roots.identity(groups.width, dtype)
-
-
-def positive(name, value, least=1):
-    """Refuse what is no integer of at least `least`."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise errors.received(
-            f"`{name}` must be an integer of at least {least}.",
-            **{name: value},
-        )
-
-
-@keras.saving.register_keras_serializable("keras_norm")
-class Newton(Whiten):
-    """y = W (x - mean), W ~ S^(-1/2) by Newton steps, matrix products only.
-
-    Args:
-        group_size: channels whitened together; None: all.
-        iterations: Newton steps; 5 whitens in part (the authors' choice),
-            about 20 completely.
-        running: see `Whiten`.
-        shrink: see `Whiten`.
-        unbiased: see `Whiten`.
-    """
-
-    def __init__(
-        self,
-        group_size=64,
-        iterations=5,
-        running="matrix",
-        shrink=False,
-        unbiased=False,
-    ):
-        super().__init__(group_size, running, shrink, unbiased)
-        positive("iterations", iterations, 0)
-        self.iterations = iterations
-
-    def matrix(self, covariance):
-        """The whitening matrix of a covariance."""
-        return matrix_roots.newton_roots(covariance, self.iterations)[1]
-
-
-@keras.saving.register_keras_serializable("keras_norm")
-class ZCA(Whiten):
-    """y = U L^(-1/2) U^T (x - mean), S = U L U^T: stays nearest to x."""
-
-    def filling(self, variances):
-        """As large as the rest, which it leaves as it is."""
-        return variances
-
-    def matrix(self, covariance):
-        """The symmetric inverse square root."""
-        return spectra.inverse_square_root(covariance)
-
-
-@keras.saving.register_keras_serializable("keras_norm")
-class PCA(Whiten):
-    """y = L^(-1/2) U^T (x - mean): principal axes, the largest first."""
-
-    def matrix(self, covariance):
-        """Scaled eigenvectors as rows."""
-        return spectra.principal_axes(covariance)
-
-    def filling(self, variances):
-        """Less than every eigenvalue: its rows are the last."""
-        return -variances
-
-
-@keras.saving.register_keras_serializable("keras_norm")
-class Decorrelate(Whiten):
-    """y = U^T (x - mean): rotated to the principal axes, nothing scaled."""
-
-    def matrix(self, covariance):
-        """Eigenvectors as rows."""
-        return spectra.principal_axes(covariance, scaled=False)
-
-    def filling(self, variances):
-        """Less than every eigenvalue: its rows are the last."""
-        return -variances
-
-
-@keras.saving.register_keras_serializable("keras_norm")
-class Cholesky(Whiten):
-    """y = L^(-1) (x - mean), S = L L^T: each channel less those before it.
-
-    Where epsilon is lost beside large variances they are raised by what the
-    factorization needs to exist, d 2^-20 of themselves in float32.
-    """
-
-    def matrix(self, covariance):
-        """The inverse of the lower factor."""
-        return matrix_roots.inverse_cholesky(covariance)
-
-    def filling(self, variances):
-        """As large as the rest."""
-        return variances
-
-    def regularized(self, covariance, epsilon):
-        """What is decomposed, positive definite in spite of rounding."""
-        d, dtype = covariance.shape[-1], covariance.dtype
-        precision = np.finfo(keras.backend.standardize_dtype(dtype)).eps
-        eye = matrix_roots.identity(d, dtype)
-        variances = ops.stop_gradient(covariance) * eye
-        least = ops.maximum(PIVOT * d * float(precision) * variances, TINY)
-        added = eye * ops.maximum(epsilon, least)
-        kept = 1.0 - epsilon if self.shrink else 1.0
-        return kept * covariance + added
-
-
-# Operations by the names that layers know them by.
-WHITENINGS = {
-    "zca": ZCA,
-    "pca": PCA,
-    "cholesky": Cholesky,
-    "decorrelate": Decorrelate,
-    "iterative": Newton,
-}
-
-
-def named(whitening, allowed, group_size=None, iterations=5, **options):
-    """The operation of a name.
-
-    Args:
-        whitening: the name, the layer's argument.
-        allowed: names that the layer takes.
-        group_size: see `Whiten`.
-        iterations: of "iterative".
-        **options: see `Whiten`.
-    """
-    if whitening not in allowed:
-        raise errors.unknown_name("whitening", whitening, list(allowed))
-    positive("iterations", iterations, 0)
-    if whitening == "iterative":
-        return Newton(group_size, iterations, **options)
-    return WHITENINGS[whitening](group_size, **options)

@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_norm.core import areas
+from keras_norm.core import channel_groups
 from keras_norm.core import covariances
 from keras_norm.core import moments
 from keras_norm.core.layer import channels_of
@@ -50,5 +51,5 @@ def covariance(x, axis=-1, groups=1, mask=None, unbiased=False):
     table = moments.measure(x, axis, mask)
     averages = area.over(table)
     _, data, weights = covariances.centred(table, averages, axis)
-    cut = covariances.ChannelGroups(channels, channels // groups)
+    cut = channel_groups.ChannelGroups(channels, channels // groups)
     return covariances.measure(data, weights, averages, cut, unbiased)

@@ -41,9 +41,7 @@ ARGUMENTS = {
     "PCA": [{"group_size": 4}],
     "Cholesky": [{"shrink": True, "unbiased": True}],
     "Decorrelate": [{"running": "matrix"}],
-    "WhitenContent": [
-        {"method": "newton", "threshold": 0.1, "iterations": 7}
-    ],
+    "WhitenContent": [{"method": "newton", "threshold": 0.1, "iterations": 7}],
     "LpDeviation": [
         {"p": 1},
         {"p": "inf", "top_k": 3},

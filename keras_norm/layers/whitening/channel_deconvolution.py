@@ -6,6 +6,7 @@ Ye et al., 2020, https://arxiv.org/abs/1905.11926
 import keras
 from keras import ops
 
+from keras_norm.core import channel_groups
 from keras_norm.core import covariances
 from keras_norm.core import linear
 from keras_norm.core import moments
@@ -14,11 +15,11 @@ from keras_norm.core.deconvolution import refuse_mask
 from keras_norm.core.layer import AFFINE
 from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
+from keras_norm.core.layer import positive
 from keras_norm.core.operations import mean_and_variance
 from keras_norm.core.statistics import check_momentum
 from keras_norm.core.statistics import move
 from keras_norm.core.whitening import StackedIdentity
-from keras_norm.core.whitening import positive
 
 
 @keras.saving.register_keras_serializable("keras_norm")
@@ -160,7 +161,7 @@ class ChannelDeconvolution(NormalizationLayer):
             sample, synchronized=self.synchronized
         )
         mean, data, weights = covariances.centred(table, averages, 2)
-        cut = covariances.ChannelGroups(self.width, self.width)
+        cut = channel_groups.ChannelGroups(self.width, self.width)
         covariance = covariances.measure(data, weights, averages, cut)[0]
         absolute = averages.base + mean
         moment = covariance + ops.transpose(absolute) * absolute

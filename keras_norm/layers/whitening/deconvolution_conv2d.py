@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core.deconvolution import Deconvolution
-from keras_norm.core.whitening import positive
+from keras_norm.core.layer import positive
 
 PADDINGS = ("valid", "same")
 FORMATS = ("channels_last", "channels_first")

@@ -6,10 +6,10 @@ Huang, Yang, Lang & Deng, 2018, https://arxiv.org/abs/1804.08450
 import keras
 
 from keras_norm.core.areas import Area
+from keras_norm.core.matrix_operations import WHITENINGS
+from keras_norm.core.matrix_operations import named
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.statistics import MovingAverage
-from keras_norm.core.whitening import WHITENINGS
-from keras_norm.core.whitening import named
 
 
 @keras.saving.register_keras_serializable("keras_norm")

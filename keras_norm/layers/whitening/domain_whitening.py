@@ -12,10 +12,10 @@ from keras_norm.core import domains
 from keras_norm.core import instance_covariances
 from keras_norm.core import moments
 from keras_norm.core.areas import Area
+from keras_norm.core.layer import positive
+from keras_norm.core.matrix_operations import named
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.statistics import MovingAverage
-from keras_norm.core.whitening import named
-from keras_norm.core.whitening import positive
 
 
 @keras.saving.register_keras_serializable("keras_norm")

@@ -6,13 +6,14 @@ Huang, Zhou, Liu & Shao, 2021, https://arxiv.org/abs/2009.13333
 import keras
 from keras import ops
 
+from keras_norm.core import channel_groups
 from keras_norm.core import covariances
 from keras_norm.core import moments
 from keras_norm.core import primitives
 from keras_norm.core.areas import Area
 from keras_norm.core.layer import channels_of
+from keras_norm.core.matrix_operations import named
 from keras_norm.core.normalization import ComposedNormalization
-from keras_norm.core.whitening import named
 from keras_norm.layers.area.group_normalization import group_columns
 
 
@@ -120,11 +121,11 @@ class GroupWhitening(ComposedNormalization):
         data = turned(data, count, averages.width)
         if weights is not None:
             weights = ops.expand_dims(weights, -1)
-        groups = covariances.ChannelGroups(count, count)
+        groups = channel_groups.ChannelGroups(count, count)
         covariance = covariances.measure(data, weights, averages, groups)
         covariance = self.operation.regularized(covariance, self.epsilon)
         matrix = ops.swapaxes(self.operation.matrix(covariance), -1, -2)
-        y = covariances.apply(data, matrix, groups)
+        y = channel_groups.apply(data, matrix, groups)
         y = ops.reshape(turned(y, averages.width, count), shape)
         one = ops.ones((1, self.channels), y.dtype)
         gamma, beta = self.recovery.fold(self, one, 0.0 * one)

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core import channel_groups
 from keras_norm.core import covariances
 from keras_norm.core import moments
 from keras_norm.core import primitives
@@ -15,8 +16,8 @@ from keras_norm.core.entries import absolute
 from keras_norm.core.layer import AFFINE
 from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
+from keras_norm.core.layer import positive
 from keras_norm.core.layer import several
-from keras_norm.core.whitening import positive
 from keras_norm.layers.area.group_normalization import group_columns
 from keras_norm.ops.matrix_roots import identity
 
@@ -155,7 +156,7 @@ class GroupwiseWhiteningColoring(NormalizationLayer):
         columns = group_columns(self.groups)
         count = channels if columns == "each" else columns
         Area("each", count).check(channels)
-        self.cut = covariances.ChannelGroups(channels, channels // count)
+        self.cut = channel_groups.ChannelGroups(channels, channels // count)
         initializer = self.alpha_initializer
         if isinstance(initializer, (int, float)):
             initializer = keras.initializers.Constant(initializer)
@@ -242,7 +243,7 @@ class GroupwiseWhiteningColoring(NormalizationLayer):
         # Symmetric: which index is that of the output does not matter.
         color = ops.matmul(matrices, ops.swapaxes(directions, -1, -2))
 
-        y = covariances.apply(data, color, groups)
+        y = channel_groups.apply(data, color, groups)
         y = ops.moveaxis(y + moments.viewer(len(x.shape), -1)(mean), -1, axis)
         alpha = ops.cast(self.alpha, x.dtype)
         if training and self.coloring_weight:

@@ -6,9 +6,9 @@ Huang, Zhou, Zhu, Liu & Shao, 2019, https://arxiv.org/abs/1904.03441
 import keras
 
 from keras_norm.core.areas import Area
+from keras_norm.core.matrix_operations import Newton
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.statistics import MovingAverage
-from keras_norm.core.whitening import Newton
 
 
 @keras.saving.register_keras_serializable("keras_norm")

@@ -10,13 +10,13 @@ from keras_norm import errors
 from keras_norm.core import instance_covariances
 from keras_norm.core import moments
 from keras_norm.core.areas import Area
+from keras_norm.core.matrix_operations import named
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.operations import mean_and_variance
 from keras_norm.core.statistics import MovingAverage
 from keras_norm.core.statistics import move
 from keras_norm.core.whitening import StackedIdentity
 from keras_norm.core.whitening import fills
-from keras_norm.core.whitening import named
 from keras_norm.ops.matrix_roots import identity
 
 BATCH = ("batch_whitening", "batch")

@@ -8,11 +8,12 @@ import keras
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core import channel_groups
 from keras_norm.core import covariances
 from keras_norm.core import linear
 from keras_norm.core import moments
+from keras_norm.core.layer import positive
 from keras_norm.core.whitening import StackedIdentity
-from keras_norm.core.whitening import positive
 from keras_norm.layers.area.batch_normalization import BatchNormalization
 from keras_norm.ops import spectra
 
@@ -280,7 +281,7 @@ class WhitenedDense(linear.DenseLayer):
             table, averages = linear.as_one_part(rows, weights)
         relative, data, seen = covariances.centred(table, averages, 2)
         size = matrix.shape[-1]
-        cut = covariances.ChannelGroups(size, size)
+        cut = channel_groups.ChannelGroups(size, size)
         covariance = covariances.measure(data, seen, averages, cut)[0]
         center = (averages.base + relative + constant)[0]
         new, inverse = self.whitener(covariance)

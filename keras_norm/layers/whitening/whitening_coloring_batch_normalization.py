@@ -6,7 +6,7 @@ Siarohin, Sangineto & Sebe, 2019, https://arxiv.org/abs/1806.00420
 import keras
 
 from keras_norm.core import configuration
-from keras_norm.core import whitening as operations
+from keras_norm.core import matrix_operations as operations
 from keras_norm.core.areas import Area
 from keras_norm.core.coloring import Coloring
 from keras_norm.core.layer import AFFINE

@@ -12,9 +12,9 @@ from contract.tolerances import close
 from gradients import gradients
 from gradients import inference
 from keras_norm.layers import ChannelDeconvolution
-from keras_norm.layers import DecorrelatedBatchNormalization
 from keras_norm.layers import DeconvolutionConv2D
 from keras_norm.layers import DeconvolutionDense
+from keras_norm.layers import DecorrelatedBatchNormalization
 from oracles import ORACLES
 
 BACKEND = keras.backend.backend()
