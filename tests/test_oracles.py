@@ -1005,6 +1005,7 @@ def describe(row, arrays, part):
         "TLU threshold tau": "tau",
         "logits of the mean weights": "mean_weight",
         "logits of the variance weights": "variance_weight",
+        "logits of the covariance weights": "covariance_weight",
     }
     result = {}
     for key, meaning in row[part].items():
@@ -1250,6 +1251,90 @@ class Case:
             for prefix in ("state0", "state")
         )
 
+    def GroupWhitening(self, c):
+        self.config["groups"] = c["num_groups"]
+        self.config["whitening"] = c["whitening"]
+        self.config["iterations"] = c["T"]
+        if self.row["epsilon_place"] == "none":
+            self.config["epsilon"] = 0.0
+
+    def SwitchableWhitening(self, c):
+        self.momentum()
+        parts = ["batch_whitening", "instance_whitening"]
+        self.config["normalizers"] = tuple(
+            parts + ["layer"] * (c["sw_type"] == 3)
+        )
+        self.config["group_size"] = c["num_pergroup"]
+        self.config["iterations"] = c["T"]
+        self.config["tie_weights"] = c["tie_weight"]
+        self.state, self.after = (
+            {
+                "moving_mean": np.ravel(self.arrays[f"{p}_running_mean"]),
+                "moving_covariance": self.arrays[f"{p}_running_cov"],
+            }
+            for p in ("state0", "state")
+        )
+
+    def DomainWhitening(self, c):
+        self.momentum()
+        self.config["num_domains"] = 1
+        self.config["group_size"] = c["group_size"]
+        self.state, self.after = (
+            {
+                "moving_mean": np.reshape(
+                    self.arrays[f"{p}_running_mean"], (1, -1)
+                ),
+                "moving_covariance": self.arrays[f"{p}_running_variance"][None],
+            }
+            for p in ("state0", "state")
+        )
+
+    def deconvolution(self, c, block):
+        self.momentum()
+        self.config["block"] = block
+        self.config["iterations"] = c["n_iter"]
+        a = self.arrays
+        mean = "running_mean1" if "state_running_mean1" in a else "running_mean"
+        for p in ("state0", "state"):
+            matrices = a[f"{p}_running_deconv"]
+            size = matrices.shape[-1]
+            found = {
+                "moving_mean": np.ravel(a[f"{p}_{mean}"]),
+                "moving_matrix": matrices.reshape(-1, size, size),
+            }
+            setattr(self, "state" if p == "state0" else "after", found)
+        if "param_weight" in a:
+            out_last = (*range(2, a["param_weight"].ndim), 1, 0)
+            self.weights = {"kernel": np.transpose(a["param_weight"], out_last)}
+            self.weights["bias"] = a["param_bias"]
+
+    def DeconvolutionDense(self, c):
+        self.config.pop("axis")
+        self.deconvolution(c, c["effective_block"])
+        self.config["units"] = c["out_features"]
+
+    def DeconvolutionConv2D(self, c):
+        self.config.pop("axis")
+        self.deconvolution(c, c["effective_block"])
+        self.config["data_format"] = self.row["layout"]
+        for ours, theirs in (
+            ("filters", "out_channels"),
+            ("kernel_size", "kernel_size"),
+            ("strides", "stride"),
+            ("dilation_rate", "dilation"),
+            ("groups", "groups"),
+            ("sampling_stride", "sampling_stride"),
+        ):
+            self.config[ours] = c[theirs]
+        # Symmetric, at stride 1 and for odd kernels.
+        assert c["stride"] == 1 and c["padding"] == c["kernel_size"] // 2
+        self.config["padding"] = "same"
+
+    def ChannelDeconvolution(self, c):
+        self.deconvolution(c, c["block"])
+        self.config["sampling_stride"] = c["sampling_stride"]
+        self.state["step"] = np.array(c["num_batches_tracked"])
+
     def WhiteningColoringTransform(self, c):
         self.config["alpha"] = c["alpha"]
         self.config["content_shift"] = c["content_shift"]
@@ -1487,6 +1572,9 @@ def test_every_known_method_has_its_golden_rows():
         "ScaleOnlyBatchNormalization",
         "GeneralizedBatchNormalization",
         "UnitNormalization",
+        "MeanNormalizedDense",
+        "RunningMeanCentering",
+        "WhitenedDense",
         "ComposedNormalization",
     }
     assert methods | without_vectors == {*ORACLES, *NAMES}

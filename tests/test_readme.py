@@ -155,17 +155,31 @@ ARGUMENTS = {
     "BatchGroupNormalization": {"groups": 4},
     "ConditionalBatchNormalization": {"num_classes": 3},
     "EvoNorm": {"groups": 4},
+    "GroupWhitening": {"groups": 4},
+    "DeconvolutionConv2D": {"filters": 4, "kernel_size": 3},
+    "DeconvolutionDense": {"units": 4},
+    "MeanNormalizedDense": {"units": 4},
+    "WhitenedDense": {"units": 4},
+    "GroupwiseWhiteningColoring": {
+        "groups": 4,
+        "coloring_layers": 1,
+        "mean_layers": 1,
+    },
 }
+# Layers that want a style, of the shape of the input or (N, features).
+STYLED = ("AdaptiveInstanceNormalization", "WhiteningColoringTransform")
 
 
 def built(module, name):
     """A layer by its name in README, built."""
     layer = getattr(module, name.partition("(")[0])(**ARGUMENTS.get(name, {}))
     x = np.ones((2, 8, 8, 8), "float32")
-    if name == "ConditionalBatchNormalization":
+    if name in ("ConditionalBatchNormalization", "DomainWhitening"):
         layer(x, np.zeros(2, "int32"))
-    elif name == "AdaptiveInstanceNormalization":
+    elif name in STYLED:
         layer(x, x)
+    elif name == "GroupwiseWhiteningColoring":
+        layer(x, x[:, 0, 0])
     else:
         layer(x)
     return layer

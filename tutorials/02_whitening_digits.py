@@ -31,11 +31,11 @@ from sklearn.model_selection import train_test_split
 
 import keras_norm as kn
 
-# The short run trains once, for two epochs, and writes no picture.
+# The short run trains once, on few images, and writes no picture.
 QUICK = "--quick" in sys.argv
 HERE = Path(__file__).parent if "__file__" in globals() else Path.cwd()
 SEEDS = range(1 if QUICK else 5)
-EPOCHS = 2 if QUICK else 10
+EPOCHS = 1 if QUICK else 10
 BATCH_SIZE = 64
 RATE = 0.2
 
@@ -60,6 +60,8 @@ images = (images / 16.0).astype("float32").reshape(-1, 8, 8, 1)
 x, x_validation, y, y_validation = train_test_split(
     images, labels, test_size=1 / 3, stratify=labels, random_state=0
 )
+if QUICK:
+    x, y = x[:256], y[:256]
 
 GROUP = {"group_size": 16}
 NORMALIZATIONS = {
@@ -170,14 +172,14 @@ print(
     f"{'':22}{'validation accuracy':^28}{'training loss':^20}"
     f"{'condition number':^24}\n"
     f"{'normalization':22}{'mean':>10}{'worst':>9}{'best':>9}"
-    f"{'epoch 2':>10}{'last':>10}{'normalized':>12}{'after ReLU':>12}"
+    f"{'first':>10}{'last':>10}{'normalized':>12}{'after ReLU':>12}"
 )
 for name, found in results.items():
     accuracy = found["val_accuracy"][:, -1]
     normalized, activated = np.median(found["conditions"], axis=0)[-1]
     print(
         f"{name:22}{accuracy.mean():10.4f}{accuracy.min():9.4f}"
-        f"{accuracy.max():9.4f}{found['loss'].mean(0)[1]:10.3f}"
+        f"{accuracy.max():9.4f}{found['loss'].mean(0)[0]:10.3f}"
         f"{found['loss'].mean(0)[-1]:10.4f}{normalized:12.1f}{activated:12.1f}"
     )
 
@@ -226,8 +228,20 @@ axes[0, 0].set_yscale("log")
 axes[0, 1].set_ylim(0.9, 1.0)
 for axis in axes[1]:
     axis.set_yscale("log")
+    axis.set_ylim(0.9, 70)
+    axis.set_yticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
+    axis.minorticks_off()
 figure.legend(
     *axes[0, 0].get_legend_handles_labels(), ncols=4, loc="outside lower center"
 )
 figure.suptitle(f"Handwritten digits, {len(SEEDS)} seeds")
 keep(figure, "02_whitening_digits.png")
+
+# %% [markdown]
+# ![Curves](02_whitening_digits.png)
+#
+# **Condition.** What leaves batch normalization has a condition number of 20
+# at the start and about 40 later: its channels have variance 1, but a lot in
+# common. Whitening by eigenvalues brings it to nearly 1. (Not to 1: the probe
+# holds 256 images and training whitens 64 at a time, and `epsilon` keeps the
+# smallest eigenvalues from being blown up.)

@@ -111,11 +111,12 @@ def test_weights_of_keras_load(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_learns(dtype):
-    x = random(32, 6, shift=20.0)
+    x = random(32, 6, shift=2.0)
     layer = MeanNormalizedDense(2, momentum=0.5, dtype=dtype)
-    model = keras.Sequential([RunningMeanCentering(dtype=dtype), layer])
+    centering = RunningMeanCentering(momentum=0.5, dtype=dtype)
+    model = keras.Sequential([centering, layer])
     model.compile(keras.optimizers.SGD(0.05), "mse")
-    target = (x - 20.0) @ random(6, 2, seed=1)
+    target = (x - 2.0) @ random(6, 2, seed=1)
     history = model.fit(x, target, epochs=20, verbose=0, shuffle=False)
     losses = history.history["loss"]
     assert losses[-1] < 0.5 * losses[0]
