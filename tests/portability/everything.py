@@ -94,6 +94,10 @@ def data(model, batch=BATCH, sizes=(4, 3), seed=0):
         shape = (batch, *shape)
         if tensor.dtype == "int32":
             made[tensor.name] = rng.integers(0, 3, shape).astype("int32")
+        elif tensor.name.endswith("soft_labels"):
+            # Shares of a whole.
+            shares = rng.dirichlet(np.ones(shape[-1]), batch)
+            made[tensor.name] = shares.astype("float32")
         else:
             made[tensor.name] = rng.normal(0.5, 1.0, shape).astype("float32")
     return made
