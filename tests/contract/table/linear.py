@@ -42,10 +42,9 @@ def convolutions():
             "strided",
             {**same, "strides": 2, "kernel_size": (3, 2)},
             centres=False,
-            own_path=True,
         ),
         # Blocks of 18 entries, each of another channel and place.
-        row("blocks", {**every, "block": 2}, own_path=True),
+        row("blocks", {**every, "block": 2}),
         row(
             "dilated",
             {**same, "dilation_rate": 2, "use_bias": False},
@@ -150,7 +149,6 @@ def whitened():
             held=whitening,
             state=inner,
             mixes=True,
-            own_path=True,
         ),
         row(
             "updated",

@@ -146,7 +146,6 @@ def style():
         transform(
             "cholesky",
             {**newton, "whitening": "cholesky"},
-            own_path=True,
             decomposes=True,
         ),
         transform("half", {**newton, "alpha": 0.5}),
@@ -155,7 +154,6 @@ def style():
             "batch",
             {**options, "area": "batch"},
             mixes=True,
-            own_path=True,
         ),
     ]
 

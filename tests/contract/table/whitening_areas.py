@@ -25,7 +25,6 @@ def groups():
         row(
             "zca",
             {"groups": 2, "whitening": "zca", "epsilon": 1e-3},
-            own_path=True,
             **maps,
         ),
         row(
@@ -58,7 +57,7 @@ def switchable():
     return [
         row("4", {"group_size": 4}),
         # Groups of 3, 3 and 2.
-        row("three", {"normalizers": three, "group_size": 3}, own_path=True),
+        row("three", {"normalizers": three, "group_size": 3}),
         row("five", {"normalizers": five}),
         row(
             "tied zca",
@@ -107,7 +106,6 @@ def domains():
             weights,
             conditions=("soft labels",),
             weights=AFFINE,
-            own_path=True,
         ),
         row("iterative", {"num_domains": 3, "whitening": "iterative"}),
     ]
