@@ -11,6 +11,7 @@ from keras_norm import operations
 from keras_norm import ops
 from keras_norm import recoveries
 from keras_norm import statistics
+from keras_norm import tools
 
 __version__ = "0.1.0"
 
@@ -22,4 +23,5 @@ __all__ = [
     "ops",
     "recoveries",
     "statistics",
+    "tools",
 ]

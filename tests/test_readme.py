@@ -260,9 +260,27 @@ def test_other_layers(row):
     check(built(kn.layers, name), epsilon, momentum, weights)
 
 
+@pytest.mark.parametrize("row", table("wrappers"), ids=lambda row: row[0])
+def test_wrappers(row):
+    name, _, epsilon, scale, added, _ = row
+    plain = keras.layers.Dense(4)
+    layer = getattr(kn.layers, name)(plain)
+    x = np.random.default_rng(0).normal(size=(2, 8)).astype("float32")
+    before = keras.ops.convert_to_numpy(plain(x))
+    after = keras.ops.convert_to_numpy(layer(x))
+    check(layer, epsilon, "-", f"kernel, bias, {added}".replace(", none", ""))
+    assert (scale == "-") == (not layer.scale)
+    if scale == "norm":
+        assert np.abs(after - before).max() < 1e-5
+    elif scale != "-":
+        g = keras.ops.convert_to_numpy(layer.g)
+        assert np.allclose(g, float(scale), atol=1e-6)
+
+
 def test_tables_have_every_layer():
     listed = {row[0] for row in conventions()}
     listed |= {row[0] for row in table("others")}
+    listed |= {row[0] for row in table("wrappers")}
     # Their arguments are no statistics.
     without = {"ComposedNormalization", "MomentShortcut", "TLU"}
     assert listed == set(kn.layers.__all__) - without

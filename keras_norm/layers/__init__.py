@@ -63,6 +63,29 @@ from keras_norm.layers.recovery.conditional_batch_normalization import (
 from keras_norm.layers.statistics.population_batch_normalization import (
     PopulationBatchNormalization,
 )
+from keras_norm.layers.weights.centered_weight_normalization import (
+    CenteredWeightNormalization,
+)
+from keras_norm.layers.weights.newton_orthogonalization import (
+    NewtonOrthogonalization,
+)
+from keras_norm.layers.weights.orthogonal_parametrization import (
+    OrthogonalParametrization,
+)
+from keras_norm.layers.weights.orthogonal_weight_normalization import (
+    OrthogonalWeightNormalization,
+)
+from keras_norm.layers.weights.scaled_weight_standardization import (
+    ScaledWeightStandardization,
+)
+from keras_norm.layers.weights.spectral_normalization import (
+    SpectralNormalization,
+)
+from keras_norm.layers.weights.weight_centralization import WeightCentralization
+from keras_norm.layers.weights.weight_normalization import WeightNormalization
+from keras_norm.layers.weights.weight_standardization import (
+    WeightStandardization,
+)
 from keras_norm.layers.whitening.channel_deconvolution import (
     ChannelDeconvolution,
 )
@@ -98,6 +121,7 @@ __all__ = [
     "AdaptiveInstanceNormalization",
     "BatchGroupNormalization",
     "BatchNormalization",
+    "CenteredWeightNormalization",
     "ChannelDeconvolution",
     "ComposedNormalization",
     "ConditionalBatchNormalization",
@@ -123,6 +147,9 @@ __all__ = [
     "MeanNormalizedDense",
     "MeanOnlyBatchNormalization",
     "MomentShortcut",
+    "NewtonOrthogonalization",
+    "OrthogonalParametrization",
+    "OrthogonalWeightNormalization",
     "PixelNormalization",
     "PopulationBatchNormalization",
     "PositionalNormalization",
@@ -130,11 +157,16 @@ __all__ = [
     "RangeBatchNormalization",
     "RunningMeanCentering",
     "ScaleOnlyBatchNormalization",
+    "ScaledWeightStandardization",
+    "SpectralNormalization",
     "SwitchableNormalization",
     "SwitchableWhitening",
     "TLU",
     "UnitNormalization",
     "VarianceOnlyLayerNormalization",
+    "WeightCentralization",
+    "WeightNormalization",
+    "WeightStandardization",
     "WhitenedDense",
     "WhiteningColoringBatchNormalization",
     "WhiteningColoringTransform",

@@ -7,9 +7,55 @@ from keras_norm.ops.matrix_roots import widened
 
 
 def unit(t, epsilon):
-    """Vectors (..., n, 1) of length 1; zero stays zero."""
-    square = ops.sum(ops.square(t), axis=(-2, -1), keepdims=True)
+    """Batch of anything with length 1 for each; zero stays zero."""
+    axes = tuple(range(1, len(t.shape)))
+    square = ops.sum(ops.square(t), axis=axes, keepdims=True)
     return t * ops.rsqrt(ops.maximum(square, epsilon**2))
+
+
+def dot(a, b):
+    """Inner products of two batches, (batch,)."""
+    return ops.sum(a * b, axis=tuple(range(1, len(a.shape))))
+
+
+def iterate(forward, backward, u, iterations, epsilon):
+    """Power iteration of any linear map A, given by its products.
+
+    Each iteration is one product with A^T and one with A; the last product is
+    also what sigma is made of.
+
+    Args:
+        forward: v -> A v.
+        backward: u -> A^T u.
+        u: batch of vectors to start from.
+        iterations: 0 makes the half step v = A^T u / |A^T u|.
+        epsilon: least length that is divided by.
+
+    Returns:
+        (sigma, u, v), u and v constants for the gradient.
+    """
+    u = ops.stop_gradient(u)
+    if not iterations:
+        product = backward(u)
+        v = unit(ops.stop_gradient(product), epsilon)
+        return dot(v, product), u, v
+    for _ in range(iterations):
+        v = unit(ops.stop_gradient(backward(u)), epsilon)
+        product = forward(v)
+        u = unit(ops.stop_gradient(product), epsilon)
+    return dot(u, product), u, v
+
+
+def of_matrices(a, u, iterations, epsilon):
+    """`iterate` for matrices (batch, rows, columns) and u (batch, rows)."""
+
+    def forward(v):
+        return ops.squeeze(ops.matmul(a, ops.expand_dims(v, -1)), -1)
+
+    def backward(u):
+        return ops.squeeze(ops.matmul(ops.expand_dims(u, -2), a), -2)
+
+    return iterate(forward, backward, u, iterations, epsilon)
 
 
 def power_iteration(matrix, vector, iterations=1, epsilon=1e-12):
@@ -23,7 +69,7 @@ def power_iteration(matrix, vector, iterations=1, epsilon=1e-12):
         matrix: A of shape (..., rows, columns).
         vector: u to start from, (..., rows).
         iterations: number of iterations. 0 makes the half step
-            v = A^T u / |A^T u| and keeps u.
+            v = A^T u / |A^T u| and keeps u: one product, sigma = |A^T u|.
         epsilon: least length that is divided by.
 
     Returns:
@@ -60,12 +106,15 @@ def power_iteration(matrix, vector, iterations=1, epsilon=1e-12):
             vector_shape=tuple(u.shape),
             matrix_shape=tuple(a.shape),
         )
-    fixed = ops.stop_gradient(a)
-    back = ops.swapaxes(fixed, -1, -2)
-    u = ops.expand_dims(ops.stop_gradient(u), -1)
-    v = unit(ops.matmul(back, u), epsilon)
-    for step in range(iterations):
-        v = unit(ops.matmul(back, u), epsilon) if step else v
-        u = unit(ops.matmul(fixed, v), epsilon)
-    sigma = ops.sum(u * ops.matmul(a, v), axis=(-2, -1))
-    return sigma, ops.squeeze(u, -1), ops.squeeze(v, -1)
+    *batch, rows, columns = ops.shape(a)
+    sigma, u, v = of_matrices(
+        ops.reshape(a, (-1, rows, columns)),
+        ops.reshape(u, (-1, rows)),
+        iterations,
+        epsilon,
+    )
+    return (
+        ops.reshape(sigma, batch),
+        ops.reshape(u, (*batch, rows)),
+        ops.reshape(v, (*batch, columns)),
+    )

@@ -12,13 +12,15 @@ from contract.method import SHAPES
 from contract.method import scramble
 from contract.methods import METHODS
 from contract.methods import representative
+from contract.wrapped import WRAPPERS
+from contract.wrapped import Wrapper
 
 # The sizes of the inputs; batches may be of any size.
 BATCH = 6
 # Every layer, or every row of the table.
 TIERS = [
-    pytest.param(representative(), id="layers"),
-    pytest.param(METHODS, id="settings", marks=pytest.mark.all),
+    pytest.param([*representative(), *WRAPPERS], id="layers"),
+    pytest.param([*METHODS, *WRAPPERS], id="settings", marks=pytest.mark.all),
 ]
 
 
@@ -29,8 +31,11 @@ def is_whole(method, unknown):
     several = isinstance(method.options.get("axis"), tuple)
     # JAX exports no convolution of unknown sizes, be it Keras' own.
     jax = keras.backend.backend() == "jax"
-    convolves = jax and method.layer == "DeconvolutionConv2D"
-    known = several or convolves or "moments" in method.conditions
+    convolves = jax and (
+        method.layer == "DeconvolutionConv2D" or isinstance(method, Wrapper)
+    )
+    sized = getattr(method, "whole", False)
+    known = several or convolves or sized or "moments" in method.conditions
     return known or not unknown
 
 

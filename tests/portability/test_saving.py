@@ -20,6 +20,7 @@ from contract.method import scramble
 from contract.methods import METHODS
 from contract.methods import first_of_each
 from contract.methods import representative
+from contract.wrapped import WRAPPERS
 from keras_norm import areas
 from keras_norm import layers
 from keras_norm import operations
@@ -107,7 +108,7 @@ def test_model_of_all_layers_is_the_same_after_loading(saved):
 
 
 def test_model_of_all_layers_holds_every_layer():
-    tested = {method.layer for method in METHODS}
+    tested = {method.layer for method in (*METHODS, *WRAPPERS)}
     public = {n for n in layers.__all__ if isinstance(getattr(layers, n), type)}
     assert public == tested
 
@@ -219,7 +220,7 @@ COPIES = {
 }
 
 
-@pytest.mark.parametrize("method", representative(), ids=str)
+@pytest.mark.parametrize("method", [*representative(), *WRAPPERS], ids=str)
 @pytest.mark.parametrize("way", COPIES)
 def test_layer_is_copied(method, way):
     layer = method.built()
@@ -242,7 +243,7 @@ def test_model_of_all_layers_is_cloned(saved):
     same(clone, saved.model)
 
 
-@pytest.mark.parametrize("method", first_of_each(), ids=str)
+@pytest.mark.parametrize("method", [*first_of_each(), *WRAPPERS], ids=str)
 def test_weights_of_a_layer_in_a_model_in_a_model(method, tmp_path):
     """Files keep weights by the place of their layer, however deep."""
 
