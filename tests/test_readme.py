@@ -157,6 +157,8 @@ ARGUMENTS = {
     "EvoNorm": {"groups": 4},
     "GroupWhitening": {"groups": 4},
     "DeconvolutionConv2D": {"filters": 4, "kernel_size": 3},
+    "CosineDense": {"units": 4},
+    "CosineConv2D": {"filters": 4, "kernel_size": 3},
     "DeconvolutionDense": {"units": 4},
     "MeanNormalizedDense": {"units": 4},
     "WhitenedDense": {"units": 4},
@@ -282,7 +284,12 @@ def test_tables_have_every_layer():
     listed |= {row[0] for row in table("others")}
     listed |= {row[0] for row in table("wrappers")}
     # Their arguments are no statistics.
-    without = {"ComposedNormalization", "MomentShortcut", "TLU"}
+    without = {
+        "ComposedNormalization",
+        "GaussianPoincareActivation",
+        "MomentShortcut",
+        "TLU",
+    }
     assert listed == set(kn.layers.__all__) - without
 
 

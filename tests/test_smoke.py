@@ -68,13 +68,14 @@ def made(name):
     cls = getattr(kn.layers, name)
     needed = [
         parameter.name
-        for parameter in inspect.signature(cls).parameters.values()
+        for parameter in inspect.signature(cls.__init__).parameters.values()
         if parameter.default is parameter.empty
+        and parameter.name != "self"
         and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     given = dict.fromkeys(needed, 3)
-    if "layer" in needed:
-        given["layer"] = keras.layers.Dense(3)
+    named = {"layer": keras.layers.Dense(3), "activation": "relu"}
+    given |= {name: named[name] for name in needed if name in named}
     return cls(**given)
 
 

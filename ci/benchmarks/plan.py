@@ -28,6 +28,9 @@ METHODS = ("newton", "cholesky", "zca")
 # The decompositions of these groups only: they take the time they take.
 DECOMPOSED = 64
 
+# Weight parametrizations, of a dense layer and of a convolution.
+PARAMETRIZED = ((256, 1024), (16, 28, 28, 64))
+
 GROUPS = 32
 # The same for all competitors, so that they compute the same.
 EPSILON = 1e-3
@@ -57,6 +60,15 @@ def whitenings(channels, methods):
         for size in sizes
         if method == "newton" or size == DECOMPOSED
     ]
+
+
+def parametrizations(shape):
+    """Returns the methods for a layer on inputs of that shape.
+
+    PyTorch's orthogonal parametrization is for matrices.
+    """
+    methods = ("weight", "spectral", "newton", "cayley")
+    return methods if len(shape) == 2 else methods[:3]
 
 
 def written(shape):

@@ -72,19 +72,23 @@ class Pieces:
 
 def edges(low, high):
     """Ends of panels from `low` to `high` and a little further."""
-    first = np.floor(max(low, -_BENDS) / _WIDTH)
-    last = np.ceil(min(high, _BENDS) / _WIDTH)
-    found = []
-    if first < last:
-        found = [_WIDTH * np.arange(first, last + 1)]
-    for start, stop in ((low, min(high, -_BENDS)), (max(low, _BENDS), high)):
-        if start < stop:
-            count = int(min(np.ceil((stop - start) / _WIDTH), _OUTER))
-            found.append(np.linspace(start, stop, count + 1))
-    if not found:
-        # One point at an end.
-        found = [low + _WIDTH * np.array([-1.0, 0.0, 1.0])]
+    # Wide enough that float32 tells their nodes apart.
+    far = max(abs(low), abs(high))
+    outer = max(_WIDTH, (high - low) / _OUTER, 1e-4 * far)
+    found = [grid(low, min(high, -_BENDS), outer)]
+    found.append(grid(max(low, -_BENDS), min(high, _BENDS), _WIDTH))
+    found.append(grid(max(low, _BENDS), high, outer))
     return np.unique(np.concatenate(found))
+
+
+def grid(low, high, width):
+    """Ends of panels, at whole steps from where the bends end."""
+    if low > high:
+        return np.zeros(0)
+    start = -_BENDS if low < _BENDS else _BENDS
+    first = np.floor((low - start) / width)
+    last = max(np.ceil((high - start) / width), first + 1)
+    return start + width * np.arange(first, last + 1)
 
 
 def of(activation, mean=0.0, deviation=1.0) -> Moments:
@@ -117,11 +121,11 @@ def of(activation, mean=0.0, deviation=1.0) -> Moments:
         np.min(pairs[:, 0] - reach, initial=0.0),
         np.max(pairs[:, 0] + reach, initial=0.0),
     )
-    found = [
+    chunks = [
         integrals(pieces, *pairs[i : i + _CHUNK].T)
         for i in range(0, len(pairs), _CHUNK)
     ]
-    found = np.concatenate(found, axis=1)[:, where.ravel()]
+    found = np.concatenate(chunks, axis=1)[:, where.ravel()]
     if mean.ndim == 0:
         return Moments(*(float(row[0]) for row in found))
     return Moments(*(row.reshape(mean.shape) for row in found))

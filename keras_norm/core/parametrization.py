@@ -11,12 +11,11 @@ import keras
 from keras import ops
 
 from keras_norm import errors
-from keras_norm.core import guards
-from keras_norm.core.kernel_wrapper import KernelWrapper
 from keras_norm.core.kernel_wrapper import widened
+from keras_norm.core.plain_weights import PlainWeights
 
 
-class WeightParametrization(KernelWrapper):
+class WeightParametrization(PlainWeights):
     """Base of the wrappers that compute a layer's kernel from a free one.
 
     A subclass overrides `map`, and where there is more to say `check`,
@@ -83,6 +82,11 @@ class WeightParametrization(KernelWrapper):
             (tensor of the shape of v, {name: new state}).
         """
         raise NotImplementedError
+
+    def scaled_map(self, v, kernel, state, scale, training=False):
+        """The map times the scale, which broadcasts to v; None: none."""
+        w, state = self.map(v, kernel, state, training)
+        return (w if scale is None else w * scale), state
 
     def gain(self, w, kernel):
         """The scale of w for each neuron, where the map gives unit vectors."""
@@ -209,14 +213,14 @@ class WeightParametrization(KernelWrapper):
             variables = self.state_of(kernel)
             state = {n: ops.convert_to_tensor(s) for n, s in variables.items()}
             advance = bool(training) and self.trainable
-            w, state = self.map(v, kernel, state, advance)
+            scale = self.scale_of(kernel)
+            if scale is not None:
+                scale = ops.cast(ops.convert_to_tensor(scale), v.dtype)
+                scale = kernel.spread(scale)
+            w, state = self.scaled_map(v, kernel, state, scale, advance)
             for name, value in state.items() if advance else ():
                 variable = variables[name]
                 variable.assign(ops.cast(value, variable.dtype))
-            scale = self.scale_of(kernel)
-            if scale is not None:
-                scale = ops.cast(ops.convert_to_tensor(scale), w.dtype)
-                w = w * kernel.spread(scale)
             found[kernel.path] = w
         return found
 
@@ -247,73 +251,3 @@ class WeightParametrization(KernelWrapper):
                 ops.convert_to_numpy(self.violation(w, kernel))
             )
         return found
-
-    # The way back -------------------------------------------------------------
-
-    def plain_values(self) -> list:
-        """Values of the plain layer's variables, with the effective kernels."""
-        effective = self.effective_kernels()
-        found = {
-            id(k.value): ops.cast(effective[path], k.value.dtype)
-            for path, k in self.all_kernels().items()
-            if path in effective
-        }
-        variables = self.plain_layer().variables
-        return [found.get(id(v), ops.convert_to_tensor(v)) for v in variables]
-
-    def remove(self):
-        """The plain layer, with the effective kernel as its own.
-
-        The wrapper has then done its work and refuses calls. Models hold
-        wrappers in their graphs: `tools.remove_parametrizations` gives a model
-        without.
-        """
-        plain = self.plain_layer()
-        if self.built:
-            values = self.plain_values()
-            for variable, value in zip(plain.variables, values, strict=True):
-                variable.assign(value)
-        wrapper = self
-        while wrapper is not plain:
-            guards.release(wrapper)
-            wrapper = wrapper.layer
-        return plain
-
-    def set_plain_weights(self, weights):
-        """Take the weights of the plain layer, through the right inverse.
-
-        Args:
-            weights: arrays as of the plain layer's `get_weights()`.
-        """
-        self.plain_layer().set_weights(weights)
-        self.adopt()
-
-    def adopt(self):
-        """Make what the plain layer's kernels are now the effective ones."""
-        given = {p: widened(k.value) for p, k in self.all_kernels().items()}
-        self._adopt(given)
-
-    def _adopt(self, given):
-        for kernel in self.kernels():
-            w, scale = given[kernel.path], self.scale_of(kernel)
-            given[kernel.path], state = self.right_inverse(w, kernel)
-            if scale is not None and self.trainable_scale:
-                scale.assign(ops.cast(self.gain(w, kernel), scale.dtype))
-            for name, variable in self.state_of(kernel).items():
-                variable.assign(ops.cast(state[name], variable.dtype))
-        if isinstance(self.layer, WeightParametrization):
-            self.layer._adopt(given)
-            return
-        for path, kernel in self.all_kernels().items():
-            kernel.value.assign(ops.cast(given[path], kernel.value.dtype))
-
-    def load_own_variables(self, store):
-        """Load gains and state, or all the weights of the plain layer."""
-        own = self._trainable_variables + self._non_trainable_variables
-        stored = [store[str(i)] for i in range(len(store.keys()))]
-        shapes = [tuple(value.shape) for value in stored]
-        plain = [tuple(w.shape) for w in self.plain_layer().weights]
-        if shapes == plain and shapes != [tuple(w.shape) for w in own]:
-            self.set_plain_weights(stored)
-        else:
-            super().load_own_variables(store)

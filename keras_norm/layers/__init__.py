@@ -66,8 +66,16 @@ from keras_norm.layers.statistics.population_batch_normalization import (
 from keras_norm.layers.weights.centered_weight_normalization import (
     CenteredWeightNormalization,
 )
+from keras_norm.layers.weights.cosine_conv2d import CosineConv2D
+from keras_norm.layers.weights.cosine_dense import CosineDense
+from keras_norm.layers.weights.gaussian_poincare_activation import (
+    GaussianPoincareActivation,
+)
 from keras_norm.layers.weights.newton_orthogonalization import (
     NewtonOrthogonalization,
+)
+from keras_norm.layers.weights.normalization_propagation import (
+    NormalizationPropagation,
 )
 from keras_norm.layers.weights.orthogonal_parametrization import (
     OrthogonalParametrization,
@@ -125,6 +133,8 @@ __all__ = [
     "ChannelDeconvolution",
     "ComposedNormalization",
     "ConditionalBatchNormalization",
+    "CosineConv2D",
+    "CosineDense",
     "DeconvolutionConv2D",
     "DeconvolutionDense",
     "DecorrelatedBatchNormalization",
@@ -132,6 +142,7 @@ __all__ = [
     "DomainWhitening",
     "EvoNorm",
     "FilterResponseNormalization",
+    "GaussianPoincareActivation",
     "GeneralizedBatchNormalization",
     "GeneralizedDivisiveNormalization",
     "GroupNormalization",
@@ -148,6 +159,7 @@ __all__ = [
     "MeanOnlyBatchNormalization",
     "MomentShortcut",
     "NewtonOrthogonalization",
+    "NormalizationPropagation",
     "OrthogonalParametrization",
     "OrthogonalWeightNormalization",
     "PixelNormalization",

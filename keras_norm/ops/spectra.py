@@ -21,7 +21,7 @@ RELATIVE_FLOOR = 1.2e-7
 # Least gap between eigenvalues that an eigenvector's gradient is divided by,
 # as a fraction of the largest: the root of float32's resolution.
 RELATIVE_GAP = 3.5e-4
-_LEAST = 1e-30
+_LEAST = 1e-24  # Its power -3/2 is still a float32.
 # Rounding of a matrix and of its eigenvalues, as a fraction of the trace.
 NOISE = 4 * RELATIVE_FLOOR
 

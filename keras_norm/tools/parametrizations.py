@@ -12,6 +12,7 @@ import keras
 from keras_norm import errors
 from keras_norm.core import kernels
 from keras_norm.core.parametrization import WeightParametrization
+from keras_norm.core.substitution import substituted
 
 Where = Callable[[keras.layers.Layer], bool]
 
@@ -118,13 +119,9 @@ def remove_parametrizations(model: keras.Model) -> keras.Model:
     """
     made, pairs = without(model)
     for old, new in pairs:
-        if isinstance(old, WeightParametrization):
-            for variable, value in zip(
-                new.variables, old.plain_values(), strict=True
-            ):
-                variable.assign(value)
-        else:
-            copy_variables(old.variables, new.variables)
+        wrapped = isinstance(old, WeightParametrization)
+        values = old.plain_values() if wrapped else old.variables
+        copy_variables(values, new.variables)
     return made
 
 
@@ -234,10 +231,19 @@ def cloned(model, function):
     options = (
         {} if isinstance(model, keras.Sequential) else {"call_function": call}
     )
-    made = keras.models.clone_model(
-        model, clone_function=clone, recursive=True, **options
-    )
+    # Keras would compile the clone from a config, which knows no function of
+    # the user's that is not registered.
+    with substituted([(m, "compiled", False) for m in models(model)]):
+        made = keras.models.clone_model(
+            model, clone_function=clone, recursive=True, **options
+        )
     return made, pairs
+
+
+def models(model):
+    """The model and the models within it."""
+    inner = (m for m in model.layers if isinstance(m, keras.Model))
+    return [model, *(found for m in inner for found in models(m))]
 
 
 def call(layer, *args, **kwargs):
@@ -253,6 +259,7 @@ def call(layer, *args, **kwargs):
 
 
 def copy_variables(source, target):
-    """Give variables the values of others."""
+    """Give variables the values of others, or of tensors."""
     for old, new in zip(source, target, strict=True):
-        new.assign(old)
+        # Not the same array: on JAX, Keras gives that away when it trains.
+        new.assign(keras.ops.copy(old))

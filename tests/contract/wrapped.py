@@ -72,6 +72,11 @@ class Wrapper:
         return inputs[0]
 
 
+def activated():
+    """Keras' Conv2D with an activation."""
+    return keras.layers.Conv2D(6, 3, activation="relu")
+
+
 def recurrent():
     """Keras' LSTM."""
     return keras.layers.LSTM(4)
@@ -92,6 +97,9 @@ WRAPPERS = [
         whole=True,
     ),
     Wrapper("SpectralNormalization", "recurrent", inner=recurrent, rank=3),
+    Wrapper("NormalizationPropagation", inner=activated),
+    # It wraps an activation.
+    Wrapper("GaussianPoincareActivation", inner=lambda: "tanh"),
     Wrapper("OrthogonalWeightNormalization", decomposes=True),
     Wrapper("OrthogonalWeightNormalization", "newton", {"solver": "newton"}),
     Wrapper("NewtonOrthogonalization"),

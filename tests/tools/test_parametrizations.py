@@ -71,6 +71,43 @@ class TestReparameterize:
         )
         assert wrapped_layers(made) == ["head"]
 
+    def test_compiled_with_functions_that_are_not_registered(self):
+        def loss(y, prediction):
+            return keras.ops.mean(keras.ops.square(y - prediction), axis=-1)
+
+        model = network()
+        for compiled in (model, *model._flatten_layers(include_self=False)):
+            if isinstance(compiled, keras.Model):
+                compiled.compile("sgd", loss=loss)
+        made = kn.tools.reparameterize(model, kn.layers.SpectralNormalization)
+        made.compile("sgd", loss=loss)
+        plain = kn.tools.remove_parametrizations(made)
+        assert model.compiled and made.compiled and not plain.compiled
+        assert not wrapped_layers(plain)
+        difference = array(plain(inputs())) - array(made(inputs()))
+        assert np.abs(difference).max() <= ROUNDING
+
+    def test_the_models_share_no_arrays(self):
+        # Training on JAX deletes the arrays it starts from.
+        x = np.ones((4, 8), "float32")
+        model = keras.Sequential(
+            [keras.Input((8,)), layers.Dense(4), layers.Dense(1)]
+        )
+        bounded = kn.tools.reparameterize(
+            model, kn.layers.SpectralNormalization, where=layers.Dense
+        )
+        plain = kn.tools.remove_parametrizations(bounded)
+        given = array(plain(x))
+        bounded.compile("sgd", "mse")
+        before = model.get_weights()
+        bounded.fit(x, x[:, :1], verbose=0)
+        for old, new in zip(before, model.get_weights(), strict=True):
+            assert np.array_equal(old, new)
+        plain.compile("sgd", "mse")
+        assert np.array_equal(array(plain(x)), given)
+        plain.fit(x, x[:, :1], verbose=0)
+        assert np.isfinite(array(bounded(x))).all()
+
     @pytest.mark.parametrize("where", [layers.Dense, [layers.Dense]])
     def test_classes(self, where):
         made = kn.tools.reparameterize(

@@ -7,11 +7,11 @@ import keras
 from keras import ops
 
 from keras_norm.core import weight_vectors
-from keras_norm.core.parametrization import WeightParametrization
+from keras_norm.core.vector_parametrization import VectorParametrization
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class CenteredWeightNormalization(WeightParametrization):
+class CenteredWeightNormalization(VectorParametrization):
     """w = g (v - mean(v)) / (|v - mean(v)| + epsilon) per output neuron.
 
     Args:
@@ -58,6 +58,8 @@ class CenteredWeightNormalization(WeightParametrization):
     their Lua program a learned one that starts at 1, as here.
     """
 
+    centers = True
+
     def __init__(
         self,
         layer,
@@ -71,17 +73,11 @@ class CenteredWeightNormalization(WeightParametrization):
         self.epsilon = float(epsilon)
         self.epsilon_place = weight_vectors.check_place(epsilon_place)
 
-    def check(self, kernel):
-        """Neurons of one input are refused."""
-        weight_vectors.check_fan_in(kernel)
-
-    def map(self, v, kernel, state, training=False):
-        """Centre each neuron and divide it by its length."""
-        v = weight_vectors.centred(v, kernel.reduced)
-        unit = weight_vectors.unit(
-            v, kernel.reduced, self.epsilon, self.epsilon_place
+    def rate(self, squares, kernel):
+        """1 / length."""
+        return weight_vectors.reciprocal(
+            squares, self.epsilon, self.epsilon_place
         )
-        return unit, {}
 
     def violation(self, w, kernel):
         """How far a length is from 1, or a sum from 0."""

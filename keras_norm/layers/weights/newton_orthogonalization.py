@@ -34,7 +34,8 @@ class NewtonOrthogonalization(WeightParametrization):
         mode: "row": W W^T = I. "column": W^T W = I, for more rows than
             columns. "auto": the one that can be met.
         center: subtract the mean of each row. None: in "row" mode; centred
-            columns cannot be orthonormal.
+            columns cannot be orthonormal, nor can as many centred rows as a
+            row has entries (a square matrix), one of which is then lost.
         epsilon: added to the diagonal of S.
         split_gates: each gate of a recurrent layer by itself.
         per_conv_group: each group of a convolution by itself.

@@ -7,11 +7,11 @@ import keras
 
 from keras_norm.core import gaussian_moments
 from keras_norm.core import weight_vectors
-from keras_norm.core.parametrization import WeightParametrization
+from keras_norm.core.vector_parametrization import VectorParametrization
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class ScaledWeightStandardization(WeightParametrization):
+class ScaledWeightStandardization(VectorParametrization):
     """w = gamma g (v - mean(v)) / sqrt(max(F var(v), epsilon)) per neuron.
 
     F is the fan-in: inputs of variance 1 give outputs of variance gamma^2.
@@ -68,6 +68,8 @@ class ScaledWeightStandardization(WeightParametrization):
     authors exempt gain and bias from weight decay.
     """
 
+    centers = True
+
     def __init__(
         self,
         layer,
@@ -87,21 +89,15 @@ class ScaledWeightStandardization(WeightParametrization):
         self.epsilon = float(epsilon)
         self.epsilon_place = weight_vectors.check_place(epsilon_place)
 
-    def check(self, kernel):
-        """Neurons of one input are refused."""
-        weight_vectors.check_fan_in(kernel)
-
-    def map(self, v, kernel, state, training=False):
-        """Centre each neuron and divide it by its length."""
-        v = weight_vectors.centred(v, kernel.reduced)
-        # Of the length, F var(v); the places that add do so to var(v).
+    def rate(self, squares, kernel):
+        """Gamma / length, the length being that of F var(v)."""
+        # What is added is added to var(v).
         factor = {"clamp": 1, "inside": kernel.fan_in}.get(
             self.epsilon_place, kernel.fan_in**0.5
         )
-        unit = weight_vectors.unit(
-            v, kernel.reduced, self.epsilon * factor, self.epsilon_place
+        return self.gain_of_activation * weight_vectors.reciprocal(
+            squares, self.epsilon * factor, self.epsilon_place
         )
-        return unit * self.gain_of_activation, {}
 
     def gain(self, w, kernel):
         """Length over gamma."""

@@ -7,11 +7,11 @@ import keras
 from keras import ops
 
 from keras_norm.core import weight_vectors
-from keras_norm.core.parametrization import WeightParametrization
+from keras_norm.core.vector_parametrization import VectorParametrization
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class WeightCentralization(WeightParametrization):
+class WeightCentralization(VectorParametrization):
     """w = v - mean(v) for each output neuron.
 
     Args:
@@ -54,13 +54,8 @@ class WeightCentralization(WeightParametrization):
     bias.
     """
 
-    def check(self, kernel):
-        """Neurons of one input are refused."""
-        weight_vectors.check_fan_in(kernel)
-
-    def map(self, v, kernel, state, training=False):
-        """Centre each neuron."""
-        return weight_vectors.centred(v, kernel.reduced), {}
+    centers = True
+    scales = False
 
     def gain(self, w, kernel):
         """Centring keeps the length: the scale is 1."""

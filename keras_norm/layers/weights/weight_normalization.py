@@ -7,11 +7,11 @@ import keras
 
 from keras_norm.core import data_dependent
 from keras_norm.core import weight_vectors
-from keras_norm.core.parametrization import WeightParametrization
+from keras_norm.core.vector_parametrization import VectorParametrization
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class WeightNormalization(WeightParametrization):
+class WeightNormalization(VectorParametrization):
     """w = g v / |v| for each output neuron: length and direction apart.
 
     v is the layer's own kernel. g starts as |v|, so that wrapping a layer
@@ -85,12 +85,11 @@ class WeightNormalization(WeightParametrization):
         self.epsilon = float(epsilon)
         self.epsilon_place = weight_vectors.check_place(epsilon_place)
 
-    def map(self, v, kernel, state, training=False):
-        """Divide each neuron by its length."""
-        unit = weight_vectors.unit(
-            v, kernel.reduced, self.epsilon, self.epsilon_place
+    def rate(self, squares, kernel):
+        """1 / length."""
+        return weight_vectors.reciprocal(
+            squares, self.epsilon, self.epsilon_place
         )
-        return unit, {}
 
     def violation(self, w, kernel):
         """How far a length is from 1."""
@@ -122,7 +121,9 @@ class WeightNormalization(WeightParametrization):
 
         Raises:
             ValueError: the model has no such layer, or one whose kernels have
-                no result of their own (recurrent layers, attention).
+                no result of their own (recurrent layers, attention,
+                embeddings) or not a scale and a bias for each channel of it;
+                another wrapper around such a layer.
         """
         return data_dependent.initialize(
             model, x, init_scale, WeightNormalization

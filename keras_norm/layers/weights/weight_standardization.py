@@ -7,11 +7,11 @@ import keras
 from keras import ops
 
 from keras_norm.core import weight_vectors
-from keras_norm.core.parametrization import WeightParametrization
+from keras_norm.core.vector_parametrization import VectorParametrization
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class WeightStandardization(WeightParametrization):
+class WeightStandardization(VectorParametrization):
     """w = (v - mean(v)) / sqrt(var(v) + epsilon) for each output neuron.
 
     |w| is the root of the fan-in, more than any usual start: an activation
@@ -64,6 +64,8 @@ class WeightStandardization(WeightParametrization):
     here.
     """
 
+    centers = True
+
     def __init__(
         self,
         layer,
@@ -78,20 +80,11 @@ class WeightStandardization(WeightParametrization):
         self.epsilon_place = weight_vectors.check_place(epsilon_place)
         self.unbiased = unbiased
 
-    def check(self, kernel):
-        """Neurons of one input are refused."""
-        weight_vectors.check_fan_in(kernel)
-
-    def map(self, v, kernel, state, training=False):
-        """Centre each neuron and divide it by its deviation."""
-        v = weight_vectors.centred(v, kernel.reduced)
-        variance = weight_vectors.square(v, kernel.reduced) / self._divisor(
-            kernel
+    def rate(self, squares, kernel):
+        """1 / deviation."""
+        return weight_vectors.reciprocal(
+            squares / self._divisor(kernel), self.epsilon, self.epsilon_place
         )
-        rate = weight_vectors.reciprocal(
-            variance, self.epsilon, self.epsilon_place
-        )
-        return v * rate, {}
 
     def _divisor(self, kernel):
         return kernel.fan_in - (1 if self.unbiased else 0)

@@ -162,7 +162,59 @@ def whitened():
     ]
 
 
+def cosines():
+    row = functools.partial(
+        Method,
+        centres=False,
+        scales=False,
+        # Neither is statistics of more than one vector: tests/layers/weights.
+        oracle=False,
+    )
+    weights = (*KERNEL, "gamma")
+    same = {"filters": 6, "kernel_size": 3, "padding": "same"}
+    strided = {**same, "strides": 2, "groups": 2, "centered": True}
+    return [
+        row(
+            "CosineDense",
+            85,
+            options=UNITS,
+            weights=weights,
+            mask="passes",
+            result=mapped(5),
+        ),
+        row(
+            "CosineDense",
+            85,
+            "centered",
+            {**UNITS, "centered": True, "scale": False},
+            weights=KERNEL,
+            mask="passes",
+            result=mapped(5),
+        ),
+        row(
+            "CosineConv2D",
+            85,
+            options=same,
+            weights=weights,
+            ranks=(4,),
+            mask="refuses",
+            result=convolved(same),
+        ),
+        row(
+            "CosineConv2D",
+            85,
+            "centered",
+            strided,
+            weights=weights,
+            ranks=(4,),
+            mask="refuses",
+            result=convolved(strided),
+        ),
+    ]
+
+
 ROWS = [
+    *cosines(),
     *convolutions(),
     *dense(),
     *channels(),
