@@ -230,6 +230,48 @@ def wrapped(text, indent=""):
     )
 
 
+def missing(found, missed):
+    """Returns how many figures reach their target, and those that do not.
+
+    Args:
+        found: all verdicts.
+        missed: {text of a case: verdict}, a verdict having value, limit
+            and self, the ratio of a program to itself.
+    """
+    lines = [
+        f"{len(found) - len(missed)} of {len(found)} figures reach their "
+        f"target{', all but these:' if missed else '.'}",
+        "",
+    ]
+    for text, v in missed.items():
+        lines.append(
+            wrapped(
+                f"* {text}: {shown(v.value)}, not {v.limit:g} (self-ratio "
+                f"{shown(v.self)}).",
+                "  ",
+            )
+        )
+    return "\n".join(lines).rstrip()
+
+
+def timed_table(heads, rows, width):
+    """Returns the training steps of all cases as text."""
+    lines = ["Training step: milliseconds, and in units of ..."]
+    for first, *rest in [heads, *rows]:
+        lines.append(f"{first:18}" + "".join(f"{c:>{width}}" for c in rest))
+    return "\n".join(lines)
+
+
+def table_and_misses(heads, rows, text, misses):
+    """Returns a table for README.md, what it shows, and what it misses."""
+    lines = [
+        f"| {' | '.join(heads)} |",
+        "|---" * len(heads) + "|",
+        *(f"| {' | '.join(cells)} |" for cells in rows),
+    ]
+    return "\n".join([*lines, "", wrapped(text), "", misses])
+
+
 def describe(machine):
     """Returns what the figures depend on, in a line."""
     versions = ", ".join(f"{n} {v}" for n, v in machine["versions"].items())

@@ -4,10 +4,12 @@ import collections
 
 from benchmarks import plan
 from benchmarks.report import describe
+from benchmarks.report import missing
 from benchmarks.report import shown
-from benchmarks.report import wrapped
+from benchmarks.report import table_and_misses
+from benchmarks.report import timed_table
 
-Verdict = collections.namedtuple("Verdict", "target case value limit")
+Verdict = collections.namedtuple("Verdict", "target case value self limit")
 
 TARGETS = {
     "torch": "training step in units of PyTorch's own parametrization",
@@ -29,7 +31,13 @@ def figures(case):
 def verdicts(report):
     """Returns all figures of a report for which there is a target."""
     return [
-        Verdict(target, case, figures(case)[target], limit)
+        Verdict(
+            target,
+            case,
+            figures(case)[target],
+            case["step"]["ratios"]["self"],
+            limit,
+        )
         for case in report["cases"]
         for target, limit in LIMITS.items()
         if target in figures(case)
@@ -38,8 +46,7 @@ def verdicts(report):
 
 def allowed(verdict):
     """Returns the limit, up to the noise of a program against itself."""
-    noise = abs(verdict.case["step"]["ratios"]["self"] - 1)
-    return verdict.limit * (1 + noise)
+    return verdict.limit * (1 + abs(verdict.self - 1))
 
 
 def rows(report):
@@ -58,58 +65,32 @@ def rows(report):
 
 def tables(report):
     """Returns all figures as text."""
-    head = ["", "method", "layer", "ms", *HEADS, "self"]
-    lines = ["Training step: milliseconds, and in units of ..."]
-    for cells in [head, *rows(report)]:
-        first, *rest = cells
-        lines.append(f"{first:18}" + "".join(f"{c:>12}" for c in rest))
-    return "\n".join(lines)
+    heads = ["", "method", "layer", "ms", *HEADS, "self"]
+    return timed_table(heads, rows(report), 12)
 
 
 def targets(report):
     """Returns how many figures reach their targets, and which do not."""
     found = verdicts(report)
-    missed = [v for v in found if not v.value <= allowed(v)]
-    lines = [
-        f"{len(found) - len(missed)} of {len(found)} figures reach their "
-        f"target{', all but these:' if missed else '.'}",
-        "",
-    ]
-    for v in missed:
-        title = plan.MODES[v.case["mode"]].title
-        lines.append(
-            wrapped(
-                f"* {title}, {v.case['method']}, input "
-                f"{plan.written(v.case['shape'])}: {TARGETS[v.target]}: "
-                f"{shown(v.value)}, not {v.limit:g} (self-ratio "
-                f"{shown(v.case['step']['ratios']['self'])}).",
-                "  ",
-            )
-        )
-    return "\n".join(lines).rstrip()
+    missed = {
+        f"{plan.MODES[v.case['mode']].title}, {v.case['method']}, input "
+        f"{plan.written(v.case['shape'])}: {TARGETS[v.target]}": v
+        for v in found
+        if not v.value <= allowed(v)
+    }
+    return missing(found, missed)
 
 
 def markdown(report):
     """Returns the table of README.md."""
-    lines = [
-        "| backend | parametrization | layer | ms | "
-        + " | ".join(HEADS)
-        + " |",
-        "|---|---|---|---|" + "---|" * len(HEADS),
-    ]
-    for cells in rows(report):
-        lines.append(f"| {' | '.join(cells[:-1])} |")
-    lines += [
-        "",
-        wrapped(
-            "Milliseconds of a training step in float32 of Dense(1024) on "
-            "(256, 1024) and Conv2D(128, 3) on (16, 28, 28, 64), medians of "
-            "interleaved runs, and the same in units of the plain layer and of "
-            "torch.nn with PyTorch's own parametrization (eager); one more "
-            "power iteration in units of two matrix-vector products. "
-            f"{describe(report['machine'])}."
-        ),
-        "",
+    return table_and_misses(
+        ["backend", "parametrization", "layer", "ms", *HEADS],
+        [cells[:-1] for cells in rows(report)],
+        "Milliseconds of a training step in float32 of Dense(1024) on "
+        "(256, 1024) and Conv2D(128, 3) on (16, 28, 28, 64), medians of "
+        "interleaved runs, and the same in units of the plain layer and of "
+        "torch.nn with PyTorch's own parametrization (eager); one more "
+        "power iteration in units of two matrix-vector products. "
+        f"{describe(report['machine'])}.",
         targets(report),
-    ]
-    return "\n".join(lines)
+    )

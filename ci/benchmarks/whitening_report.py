@@ -4,8 +4,10 @@ import collections
 
 from benchmarks import plan
 from benchmarks.report import describe
+from benchmarks.report import missing
 from benchmarks.report import shown
-from benchmarks.report import wrapped
+from benchmarks.report import table_and_misses
+from benchmarks.report import timed_table
 
 Verdict = collections.namedtuple("Verdict", "target case value self limit")
 
@@ -67,58 +69,33 @@ def rows(report):
 
 def tables(report):
     """Returns all figures as text."""
-    head = ["", "method", "channels", "group", "ms", *HEADS, "self"]
-    lines = ["Training step: milliseconds, and in units of ..."]
-    for cells in [head, *rows(report)]:
-        first, *rest = cells
-        lines.append(f"{first:18}" + "".join(f"{c:>10}" for c in rest))
-    return "\n".join(lines)
+    heads = ["", "method", "channels", "group", "ms", *HEADS, "self"]
+    return timed_table(heads, rows(report), 10)
 
 
 def targets(report):
     """Returns how many figures reach their targets, and which do not."""
     found = verdicts(report)
-    missed = [v for v in found if not reached(v)]
-    lines = [
-        f"{len(found) - len(missed)} of {len(found)} figures reach their "
-        f"target{', all but these:' if missed else '.'}",
-        "",
-    ]
-    for v in missed:
-        title = plan.MODES[v.case["mode"]].title
-        lines.append(
-            wrapped(
-                f"* {title}, {v.case['method']}, {v.case['shape'][-1]} "
-                f"channels in groups of {v.case['size']}: "
-                f"{TARGETS[v.target]}: {shown(v.value)}, not {v.limit:g} "
-                f"(self-ratio {shown(v.self)}).",
-                "  ",
-            )
-        )
-    return "\n".join(lines).rstrip()
+    missed = {
+        f"{plan.MODES[v.case['mode']].title}, {v.case['method']}, "
+        f"{v.case['shape'][-1]} channels in groups of {v.case['size']}: "
+        f"{TARGETS[v.target]}": v
+        for v in found
+        if not reached(v)
+    }
+    return missing(found, missed)
 
 
 def markdown(report):
     """Returns the table of README.md."""
-    lines = [
-        "| backend | matrix by | channels | group | ms | "
-        + " | ".join(HEADS)
-        + " |",
-        "|---|---|---|---|---|" + "---|" * len(HEADS),
-    ]
-    for cells in rows(report):
-        lines.append(f"| {' | '.join(cells[:-1])} |")
-    lines += [
-        "",
-        wrapped(
-            "Milliseconds of a training step on (32, 28, 28, channels) in "
-            "float32, medians of interleaved runs, and the same in units of "
-            "its matrix products and factorization alone (floor), of Keras' "
-            "batch normalization, and of the published algorithm written as a "
-            "loop over the groups in PyTorch; last, inference in units of a "
-            f"1x1 convolution. {describe(report['machine'])}."
-        ),
-        "",
+    return table_and_misses(
+        ["backend", "matrix by", "channels", "group", "ms", *HEADS],
+        [cells[:-1] for cells in rows(report)],
+        "Milliseconds of a training step on (32, 28, 28, channels) in "
+        "float32, medians of interleaved runs, and the same in units of "
+        "its matrix products and factorization alone (floor), of Keras' "
+        "batch normalization, and of the published algorithm written as a "
+        "loop over the groups in PyTorch; last, inference in units of a "
+        f"1x1 convolution. {describe(report['machine'])}.",
         targets(report),
-    ]
-    return "\n".join(lines)
+    )

@@ -138,11 +138,17 @@ class ConvolutionLayer(KernelLayer):
                 total = max(total, 0) if static else ops.maximum(total, 0)
         return [total // 2, total - total // 2]
 
-    def along(self, x, i):
-        """What each place of the kernel along an axis sees of padded data."""
+    def along(self, x, i, every=1):
+        """What each place of the kernel along an axis sees of padded data.
+
+        Args:
+            x: channels-last data.
+            i: 0 for rows, 1 for columns.
+            every: at every so many places of the result.
+        """
         found, last = [], self.reach(i)
         for start in range(0, last + 1, self.dilation_rate[i]):
-            seen = slice(start, (start - last) or None, self.strides[i])
+            seen = slice(start, (start - last) or None, every * self.strides[i])
             found.append(x[:, seen] if i == 0 else x[:, :, seen])
         return found
 

@@ -61,7 +61,7 @@ def _regular(m, epsilon, filler):
     return s if filler is None else s + filler
 
 
-def _first_columns(x):
+def first_columns(x):
     """I[:, :k] of the shape of x (B, n, k)."""
     n, k = x.shape[-2:]
     row = ops.arange(n, dtype="int32")[:, None]
@@ -102,7 +102,7 @@ def cayley(x, full=False):
     # A = U V^T with U = [L, -E] and V = [E, L], E the first k columns of I:
     # by Woodbury's identity a system of 2k unknowns instead of n.
     low = lower(x, strict=True)
-    e = ops.broadcast_to(_first_columns(x), ops.shape(low))
+    e = ops.broadcast_to(first_columns(x), ops.shape(low))
     u = ops.concatenate([low, -e], axis=-1)
     v = transposed(ops.concatenate([e, low], axis=-1))
     inner = matrix_roots.identity(2 * k, x.dtype) - 0.5 * ops.matmul(v, u)
@@ -135,7 +135,7 @@ def householder(x, full=False):
     I - L T L^T with 1/T = striu(L^T L) + diag(L^T L) / 2.
     """
     n, k = x.shape[-2:]
-    e = _first_columns(x)
+    e = first_columns(x)
     low = lower(x, strict=True) + e
     products = ops.matmul(transposed(low), low)
     upper = transposed(lower(transposed(products), strict=True))

@@ -8,16 +8,15 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core import orthogonal
-from keras_norm.core import row_groups
 from keras_norm.core import weight_vectors
 from keras_norm.core.layer import positive
-from keras_norm.core.parametrization import WeightParametrization
+from keras_norm.core.matrix_parametrization import RowParametrization
 
 MODES = ("auto", "row", "column")
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class NewtonOrthogonalization(WeightParametrization):
+class NewtonOrthogonalization(RowParametrization):
     """W = g B_T Z / sqrt(n), S = Z Z^T + epsilon I, n = |S| (Frobenius).
 
     B_0 = I, B_{t+1} = 1.5 B_t - 0.5 B_t^3 S / n. T, the number of steps,
@@ -94,39 +93,33 @@ class NewtonOrthogonalization(WeightParametrization):
         scale=True,
         **kwargs,
     ):
-        super().__init__(layer, axis=axis, scale=scale, **kwargs)
+        super().__init__(
+            layer,
+            groups=groups,
+            group_size=group_size,
+            split_gates=split_gates,
+            per_conv_group=per_conv_group,
+            axis=axis,
+            scale=scale,
+            **kwargs,
+        )
         positive("iterations", iterations, 0)
         if mode not in MODES:
             raise errors.unknown_name("mode", mode, list(MODES))
         self.iterations = iterations
-        self.groups = groups
-        self.group_size = group_size
         self.mode = mode
         self.center = center
         self.epsilon = float(epsilon)
-        self.split_gates = split_gates
-        self.per_conv_group = per_conv_group
 
     def check(self, kernel):
         """Refuse neurons that centring makes 0."""
         if self._centred(kernel):
             weight_vectors.check_fan_in(kernel)
-        self._cut(kernel)
-
-    def _parts(self, kernel):
-        parts = kernel.gates if self.split_gates else 1
-        return parts * (kernel.groups if self.per_conv_group else 1)
-
-    def _cut(self, kernel):
-        shape = kernel.matrices_shape(self._parts(kernel))
-        size = row_groups.group_size(
-            kernel, shape, self.groups, self.group_size, shape[1]
-        )
-        return row_groups.RowGroups(shape, size)
+        self.cut(kernel)
 
     def _by_rows(self, kernel):
         if self.mode == "auto":
-            return self._cut(kernel).size <= kernel.fan_in
+            return self.cut(kernel).size <= kernel.fan_in
         return self.mode == "row"
 
     def _centred(self, kernel):
@@ -134,10 +127,10 @@ class NewtonOrthogonalization(WeightParametrization):
 
     def map(self, v, kernel, state, training=False):
         """Newton steps on each group of rows."""
-        m = kernel.matrices(v, self._parts(kernel))
+        m = kernel.matrices(v, self.parts(kernel))
         if self._centred(kernel):
             m = weight_vectors.centred(m, -1)
-        cut = self._cut(kernel)
+        cut = self.cut(kernel)
         m = cut.cut(m)
         if self._by_rows(kernel):
             # Rows that fill up a group are 0 and stay 0; epsilon alone is
@@ -153,8 +146,8 @@ class NewtonOrthogonalization(WeightParametrization):
 
     def violation(self, w, kernel):
         """How far the singular values are from 1, at most."""
-        cut = self._cut(kernel)
-        m = cut.cut(kernel.matrices(w, self._parts(kernel)))
+        cut = self.cut(kernel)
+        m = cut.cut(kernel.matrices(w, self.parts(kernel)))
         values = ops.svd(m, compute_uv=False)
         if not cut.missing:
             return ops.max(ops.abs(values - 1.0))

@@ -8,12 +8,12 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core import orthogonal
+from keras_norm.core.matrix_parametrization import MatrixParametrization
 from keras_norm.core.orthogonal import transposed
-from keras_norm.core.parametrization import WeightParametrization
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class OrthogonalParametrization(WeightParametrization):
+class OrthogonalParametrization(MatrixParametrization):
     """W = base Q(X), Q(X) with orthonormal columns; X is free.
 
     For a kernel as (outputs, F), X has n = max(outputs, F) rows and k =
@@ -89,19 +89,21 @@ class OrthogonalParametrization(WeightParametrization):
         per_conv_group=False,
         **kwargs,
     ):
-        super().__init__(layer, axis=axis, **kwargs)
+        super().__init__(
+            layer,
+            split_gates=split_gates,
+            per_conv_group=per_conv_group,
+            axis=axis,
+            **kwargs,
+        )
         if method not in orthogonal.MAPS:
             raise errors.unknown_name("method", method, list(orthogonal.MAPS))
         self.method = method
         self.trivialize = trivialize
-        self.split_gates = split_gates
-        self.per_conv_group = per_conv_group
 
     def _tall(self, w, kernel):
         """(matrices, n, k), and True where the outputs are the columns."""
-        parts = kernel.gates if self.split_gates else 1
-        parts *= kernel.groups if self.per_conv_group else 1
-        m = kernel.matrices(w, parts)
+        m = kernel.matrices(w, self.parts(kernel))
         wide = m.shape[-2] < m.shape[-1]
         return (transposed(m) if wide else m), wide
 
@@ -109,9 +111,7 @@ class OrthogonalParametrization(WeightParametrization):
         """The base."""
         if not self.trivialize:
             return {}
-        parts = kernel.gates if self.split_gates else 1
-        parts *= kernel.groups if self.per_conv_group else 1
-        count, *sizes = kernel.matrices_shape(parts)
+        count, *sizes = kernel.matrices_shape(self.parts(kernel))
 
         def base(shape, dtype=None):
             x, _ = self._tall(self.source(kernel), kernel)
@@ -139,7 +139,7 @@ class OrthogonalParametrization(WeightParametrization):
         tall, wide = self._tall(w, kernel)
         x = 0.0 * tall
         if self.method == "householder":
-            x = x - orthogonal._first_columns(tall)
+            x = x - orthogonal.first_columns(tall)
         base = orthogonal.completed(tall)
         return kernel.of_matrices(transposed(x) if wide else x), {"base": base}
 

@@ -8,9 +8,8 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core import orthogonal
-from keras_norm.core import row_groups
 from keras_norm.core import weight_vectors
-from keras_norm.core.parametrization import WeightParametrization
+from keras_norm.core.matrix_parametrization import RowParametrization
 
 SOLVERS = ("eigh", "newton")
 # Enough for a condition of the gram matrix of 1e6 in float32.
@@ -18,7 +17,7 @@ _NEWTON_STEPS = 20
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class OrthogonalWeightNormalization(WeightParametrization):
+class OrthogonalWeightNormalization(RowParametrization):
     """W = g (Z Z^T)^(-1/2) Z, Z = V - mean of each row, in groups of rows.
 
     The rows are the output neurons. In each group W W^T = I: of all matrices
@@ -93,40 +92,37 @@ class OrthogonalWeightNormalization(WeightParametrization):
         scale=True,
         **kwargs,
     ):
-        super().__init__(layer, axis=axis, scale=scale, **kwargs)
+        super().__init__(
+            layer,
+            groups=groups,
+            group_size=group_size,
+            split_gates=split_gates,
+            per_conv_group=per_conv_group,
+            axis=axis,
+            scale=scale,
+            **kwargs,
+        )
         if solver not in SOLVERS:
             raise errors.unknown_name("solver", solver, list(SOLVERS))
-        self.groups = groups
-        self.group_size = group_size
         self.center = center
         self.epsilon = float(epsilon)
         self.solver = solver
-        self.split_gates = split_gates
-        self.per_conv_group = per_conv_group
 
     def check(self, kernel):
         """Refuse groups that are too large."""
         weight_vectors.check_fan_in(kernel, 2 if self.center else 1)
-        self._cut(kernel)
+        self.cut(kernel)
 
-    def _parts(self, kernel):
-        parts = kernel.gates if self.split_gates else 1
-        return parts * (kernel.groups if self.per_conv_group else 1)
-
-    def _cut(self, kernel):
-        shape = kernel.matrices_shape(self._parts(kernel))
-        largest = kernel.fan_in - (1 if self.center else 0)
-        size = row_groups.group_size(
-            kernel, shape, self.groups, self.group_size, largest
-        )
-        return row_groups.RowGroups(shape, size)
+    def most_rows(self, kernel, rows):
+        """As many as a row has entries, one less when centred."""
+        return kernel.fan_in - (1 if self.center else 0)
 
     def map(self, v, kernel, state, training=False):
         """Make the rows of each group orthonormal."""
-        m = kernel.matrices(v, self._parts(kernel))
+        m = kernel.matrices(v, self.parts(kernel))
         if self.center:
             m = weight_vectors.centred(m, -1)
-        cut = self._cut(kernel)
+        cut = self.cut(kernel)
         m, filler = cut.cut(m), cut.filler(m.dtype)
         if self.solver == "newton":
             m = orthogonal.by_newton(m, _NEWTON_STEPS, self.epsilon, filler)
@@ -136,8 +132,8 @@ class OrthogonalWeightNormalization(WeightParametrization):
 
     def violation(self, w, kernel):
         """The largest entry of |W W^T - I| over the groups."""
-        cut = self._cut(kernel)
-        m = cut.cut(kernel.matrices(w, self._parts(kernel)))
+        cut = self.cut(kernel)
+        m = cut.cut(kernel.matrices(w, self.parts(kernel)))
         products = orthogonal.gram(m)
         filler = cut.filler(m.dtype)
         if filler is not None:

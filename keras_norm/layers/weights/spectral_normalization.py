@@ -200,15 +200,15 @@ class SpectralNormalization(WeightParametrization):
         behind the kernel. Runs eagerly.
 
         Args:
-            iterations: steps from a new start; u is kept where that finds
-                nothing larger.
+            iterations: steps from u, and from a new start; u goes where the
+                larger value is.
         """
         positive("iterations", iterations)
         for kernel in self.kernels():
             w, kept = self.source(kernel), self.state_of(kernel)["vector_u"]
             u = ops.cast(ops.convert_to_tensor(kept), w.dtype)
             start = keras.random.normal(u.shape, dtype=u.dtype, seed=self.seed)
-            before, _ = self._sigma(w, kernel, u, 0)
+            before, u = self._sigma(w, kernel, u, iterations)
             after, found = self._sigma(w, kernel, start, iterations)
             larger = ops.reshape(after > before, (-1,) + (1,) * (u.ndim - 1))
             kept.assign(ops.cast(ops.where(larger, found, u), kept.dtype))

@@ -8,16 +8,13 @@ import math
 import keras
 from keras import ops
 
-from keras_norm import errors
+from keras_norm.core.convolution_layer import ConvolutionLayer
 from keras_norm.core.deconvolution import Deconvolution
 from keras_norm.core.layer import positive
 
-PADDINGS = ("valid", "same")
-FORMATS = ("channels_last", "channels_first")
-
 
 @keras.saving.register_keras_serializable("keras_norm")
-class DeconvolutionConv2D(Deconvolution):
+class DeconvolutionConv2D(Deconvolution, ConvolutionLayer):
     """y = activation(kernel * D (patch - mean) + bias), D ~ (cov + eps I)^-1/2.
 
     D comes from `iterations` coupled Newton steps on the covariance of the
@@ -113,97 +110,31 @@ class DeconvolutionConv2D(Deconvolution):
             iterations=iterations,
             momentum=momentum,
             synchronized=synchronized,
+            filters=filters,
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            groups=groups,
             activation=activation,
             use_bias=use_bias,
             epsilon=epsilon,
             **kwargs,
         )
-        for name, value in (
-            ("filters", filters),
-            ("groups", groups),
-            ("sampling_stride", sampling_stride),
-        ):
-            positive(name, value)
-        if filters % groups:
-            raise errors.received(
-                "`groups` must divide `filters`.",
-                groups=groups,
-                filters=filters,
-            )
-        if padding not in PADDINGS:
-            raise errors.unknown_name("padding", padding, list(PADDINGS))
-        data_format = data_format or keras.config.image_data_format()
-        if data_format not in FORMATS:
-            raise errors.unknown_name("data_format", data_format, list(FORMATS))
-        self.filters, self.groups = filters, groups
-        self.kernel_size = pair("kernel_size", kernel_size)
-        self.strides = pair("strides", strides)
-        self.dilation_rate = pair("dilation_rate", dilation_rate)
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise errors.received(
-                "`strides` and `dilation_rate` must not both exceed 1.",
-                strides=strides,
-                dilation_rate=dilation_rate,
-            )
-        self.padding, self.data_format = padding, data_format
+        positive("sampling_stride", sampling_stride)
         self.sampling_stride = sampling_stride
         self.taps = math.prod(self.kernel_size)
 
-    @property
-    def first(self):
-        """Are the data channels-first?"""
-        return self.data_format == "channels_first"
-
     def build(self, inputs_shape):
         """Create kernel, bias and state."""
-        axis = 1 if self.first else -1
-        if len(inputs_shape) != 4:
-            raise errors.received(
-                "The input must have rank 4.", input_shape=inputs_shape
-            )
-        channels = inputs_shape[axis]
-        if channels is None:
-            raise errors.undefined_dimension(axis, inputs_shape)
-        if channels % self.groups:
-            raise errors.groups_must_divide(self.groups, channels)
-        self.compute_output_shape(inputs_shape)
-        self.input_spec = keras.layers.InputSpec(ndim=4, axes={axis: channels})
+        super().build(inputs_shape)
+        channels = inputs_shape[1 if self.first else -1]
         width = channels // self.groups
-        self.add_kernel((*self.kernel_size, width, self.filters))
         if self.groups == 1 and self.block < channels:
             width = math.gcd(self.block, channels)
         blocks = channels // self.groups // width
         self.build_rows(self.groups, width * self.taps, blocks)
-        self.built = True
-
-    def compute_output_shape(self, inputs_shape):
-        """As `keras.layers.Conv2D`."""
-        sizes = list(inputs_shape[2:] if self.first else inputs_shape[1:-1])
-        found = self.sizes(sizes, self.padding)
-        if min((n for n in found if n is not None), default=1) < 1:
-            raise errors.received(
-                "The input must not be smaller than the kernel.",
-                "Use padding='same' or a smaller kernel.",
-                input_shape=inputs_shape,
-                kernel_size=self.kernel_size,
-                dilation_rate=self.dilation_rate,
-            )
-        if self.first:
-            return (inputs_shape[0], self.filters, *found)
-        return (inputs_shape[0], *found, self.filters)
-
-    def sizes(self, sizes, padding):
-        """Height and width of the result, None where they are unknown."""
-        found = []
-        for i, size in enumerate(sizes):
-            if size is not None and padding == "valid":
-                size = size - self.reach(i)
-            found.append(None if size is None else -(-size // self.strides[i]))
-        return found
-
-    def reach(self, i):
-        """Entries of the input between the ends of the kernel."""
-        return (self.kernel_size[i] - 1) * self.dilation_rate[i]
 
     # Data ---------------------------------------------------------------------
 
@@ -211,20 +142,7 @@ class DeconvolutionConv2D(Deconvolution):
         """Channels last; padded where patches are to be seen."""
         if self.first:
             x = ops.moveaxis(x, 1, -1)
-        if not training or self.padding == "valid":
-            return x
-        widths = [self.missing(i, ops.shape(x)[i + 1]) for i in range(2)]
-        return ops.pad(x, [[0, 0], *widths, [0, 0]])
-
-    def missing(self, i, size):
-        """[before, after]: the zeros of "same", as of the convolution."""
-        stride = self.strides[i]
-        total = self.reach(i)
-        if stride > 1:
-            total = (-(-size // stride) - 1) * stride + total + 1 - size
-            static = isinstance(total, int)
-            total = max(total, 0) if static else ops.maximum(total, 0)
-        return [total // 2, total - total // 2]
+        return self.padded(x) if training else x
 
     def pivot(self, base, training):
         """None in inference with padding, whose zeros must stay zeros."""
@@ -235,22 +153,13 @@ class DeconvolutionConv2D(Deconvolution):
     def rows(self, x):
         """Patches as rows, entries in the order of the note."""
         columns = []
-        for row in self.along(x, 0):
-            columns += self.along(row, 1)
+        for row in self.along(x, 0, self.sampling_stride):
+            columns += self.along(row, 1, self.sampling_stride)
         patches = ops.stack(columns, axis=-1)
         if self.blocks > 1:
             patches = ops.reshape(patches, (-1, self.cut.width, self.blocks))
             patches = ops.transpose(patches, (0, 2, 1))
         return ops.reshape(patches, (-1, self.cut.channels))
-
-    def along(self, x, i):
-        """What each place of the kernel along an axis sees."""
-        step = self.sampling_stride * self.strides[i]
-        found, last = [], self.reach(i)
-        for start in range(0, last + 1, self.dilation_rate[i]):
-            seen = slice(start, (start - last) or None, step)
-            found.append(x[:, seen] if i == 0 else x[:, :, seen])
-        return found
 
     # Kernel -------------------------------------------------------------------
 
@@ -268,34 +177,9 @@ class DeconvolutionConv2D(Deconvolution):
 
     def linear(self, x, kernel, training):
         """One convolution."""
-        padding = "valid" if training else self.padding
-        if x.shape[0] == 0:
-            # TensorFlow's convolution of no sample has the input's shape.
-            sizes = self.sizes(x.shape[1:-1], padding)
-            return ops.zeros((0, *sizes, self.filters), x.dtype)
-        return ops.conv(
-            x,
-            kernel,
-            strides=self.strides,
-            padding=padding,
-            data_format="channels_last",
-            dilation_rate=self.dilation_rate,
-        )
+        return self.convolved(x, kernel, "valid" if training else self.padding)
 
     def result(self, y):
         """Bias, activation, dtype; channels where the input has them."""
         y = self.finish(y)
         return ops.moveaxis(y, -1, 1) if self.first else y
-
-
-def pair(name, value):
-    """One positive integer for both axes, or two."""
-    several = isinstance(value, (list, tuple))
-    values = tuple(value) if several else (value, value)
-    if len(values) != 2:
-        raise errors.received(
-            f"`{name}` must be one integer or two.", **{name: value}
-        )
-    for one in values:
-        positive(name, one)
-    return values

@@ -101,6 +101,23 @@ def test_after_training_inference_is_normalized():
     assert (np.abs(largest_values(model) - 1) <= 0.02).all()
 
 
+def test_converge_goes_on_from_u():
+    # Values this close need more steps than one call makes.
+    wrapper = kn.layers.SpectralNormalization(layers.Dense(5), seed=0)
+    wrapper.build((None, 7))
+    values = np.array([1.0, 0.999, 0.998, 0.5, 0.1])
+    k = np.eye(7, 5) * values
+    wrapper.layer.kernel.assign(k)
+    found = []
+    for _ in range(40):
+        wrapper.converge(50)
+        found.append(np.linalg.norm(array(wrapper.effective_kernel()), 2))
+    # What float32 leaves of steps that add nothing.
+    assert (np.diff(found) <= 1e-6).all()
+    assert found[0] > found[-1]
+    assert abs(found[-1] - 1) <= 3e-6
+
+
 def test_each_training_call_moves_u_once():
     wrapper = kn.layers.SpectralNormalization(
         layers.Dense(5), warmup_iterations=0
