@@ -98,6 +98,19 @@ class Kernel:
         shape = self.matrices_shape(parts)
         return ops.reshape(ops.transpose(t, self._order()), shape)
 
+    def columns(self, t, parts: int = 1):
+        """Kernel -> (matrices, fan-in, outputs), the transposes of `matrices`.
+
+        Where the output axes are the last, as in most kernels, nothing is
+        moved.
+        """
+        count, outputs, fan_in = self.matrices_shape(parts)
+        rank = len(self.shape)
+        last = tuple(range(rank - len(self.axes), rank))
+        if count == 1 and not self.blocks and self.axes == last:
+            return ops.reshape(t, (1, fan_in, outputs))
+        return ops.swapaxes(self.matrices(t, parts), -1, -2)
+
     def of_matrices(self, m):
         """The inverse of `matrices`."""
         order = self._order()

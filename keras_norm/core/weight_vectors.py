@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core.primitives import cached
 
 PLACES = ("clamp", "inside", "outside")
 # Least square of a length: the derivative of its inverse root, its power -3/2,
@@ -34,9 +35,24 @@ def centred(w, axes):
     return w - ops.mean(w, axis=axes, keepdims=True)
 
 
+@cached
+def _squares(axes):
+    @ops.custom_gradient
+    def squares(w):
+        def grad(*args, upstream=None):
+            if upstream is None:
+                (upstream,) = args
+            # One tensor of the kernel's size; autodiff makes three.
+            return w * (2.0 * upstream)
+
+        return ops.sum(w * w, axis=axes, keepdims=True), grad
+
+    return squares
+
+
 def square(w, axes):
     """Squared length of each neuron, to be broadcast."""
-    return ops.sum(ops.square(w), axis=axes, keepdims=True)
+    return _squares(tuple(axes))(w)
 
 
 def reciprocal(squares, epsilon, place):

@@ -46,16 +46,28 @@ def iterate(forward, backward, u, iterations, epsilon):
     return dot(u, product), u, v
 
 
+def times(v, matrix):
+    """v^T M of each of a batch."""
+    return ops.squeeze(ops.matmul(ops.expand_dims(v, -2), matrix), -2)
+
+
+def onto(matrix, v):
+    """M v of each of a batch."""
+    return ops.squeeze(ops.matmul(matrix, ops.expand_dims(v, -1)), -1)
+
+
 def of_matrices(a, u, iterations, epsilon):
     """`iterate` for matrices (batch, rows, columns) and u (batch, rows)."""
+    return iterate(
+        lambda v: onto(a, v), lambda u: times(u, a), u, iterations, epsilon
+    )
 
-    def forward(v):
-        return ops.squeeze(ops.matmul(a, ops.expand_dims(v, -1)), -1)
 
-    def backward(u):
-        return ops.squeeze(ops.matmul(ops.expand_dims(u, -2), a), -2)
-
-    return iterate(forward, backward, u, iterations, epsilon)
+def of_columns(k, u, iterations, epsilon):
+    """`of_matrices` for the transposes of the matrices."""
+    return iterate(
+        lambda v: times(v, k), lambda u: onto(k, u), u, iterations, epsilon
+    )
 
 
 def power_iteration(matrix, vector, iterations=1, epsilon=1e-12):

@@ -11,7 +11,7 @@ from keras_norm.core.convolution_operator import ConvolutionOperator
 from keras_norm.core.layer import positive
 from keras_norm.core.parametrization import WeightParametrization
 from keras_norm.ops.power_iteration import iterate
-from keras_norm.ops.power_iteration import of_matrices
+from keras_norm.ops.power_iteration import of_columns
 
 MODES = ("divide", "bound")
 METHODS = ("reshape", "convolution")
@@ -165,8 +165,8 @@ class SpectralNormalization(WeightParametrization):
                 self.epsilon,
             )
         else:
-            m = kernel.matrices(v, self._parts(kernel))
-            sigma, new, _ = of_matrices(m, u, iterations, self.epsilon)
+            columns = kernel.columns(v, self._parts(kernel))
+            sigma, new, _ = of_columns(columns, u, iterations, self.epsilon)
         shape = (-1,) + (1,) * (len(u.shape) - 1)
         moved = ops.reshape(ops.stop_gradient(sigma) > self.epsilon, shape)
         return sigma, ops.where(moved, new, u)
@@ -181,8 +181,9 @@ class SpectralNormalization(WeightParametrization):
         if self.mode == "bound":
             divisor = ops.maximum(divisor, 1.0)
         if self.method == "convolution" or divisor.shape[0] == 1:
-            return v / ops.squeeze(divisor, 0), {"vector_u": u}
-        m = kernel.matrices(v, self._parts(kernel)) / divisor[:, None, None]
+            return v * (1.0 / ops.squeeze(divisor, 0)), {"vector_u": u}
+        m = kernel.matrices(v, self._parts(kernel))
+        m = m * (1.0 / divisor)[:, None, None]
         return kernel.of_matrices(m), {"vector_u": u}
 
     def right_inverse(self, w, kernel):
