@@ -10,6 +10,7 @@ import weakref
 import keras
 
 from keras_norm import errors
+from keras_norm.core import configuration
 
 # The wrapper of each wrapped layer.
 _WRAPPERS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -64,6 +65,7 @@ def refuse_layer(layer):
             layer=layer.name,
         )
     for part in parts(layer):
+        refuse_remat(part)
         lora = getattr(part, "lora_enabled", False)
         if lora or getattr(part, "quantization_mode", None):
             what = "adapted by LoRA" if lora else "quantized"
@@ -87,7 +89,7 @@ def claim(layer, wrapper):
     other = reference() if reference else None
     if other is not None and other is wrapper and wrapper.built:
         return
-    if other is not None and other is not wrapper:
+    if other is not None and other is not wrapper and finished(other):
         raise errors.received(
             "`layer` must not be wrapped by another parametrization already.",
             "Wrap the wrapper to apply both, one after the other.",
@@ -100,6 +102,24 @@ def claim(layer, wrapper):
             original = vars(part).get(name)
             if hasattr(part, name) and not isinstance(original, Refusal):
                 object.__setattr__(part, name, Refusal(what, original))
+
+
+def finished(wrapper):
+    """False for a wrapper whose arguments were refused."""
+    names = configuration.arguments(type(wrapper))
+    return all(hasattr(wrapper, name) for name in names)
+
+
+def refuse_remat(layer):
+    """Refuse rematerialization: the kernel would be the plain one again."""
+    mode = getattr(layer, "_remat_mode", None)
+    if mode is not None and mode.mode != "activations":
+        raise errors.received(
+            "A wrapped layer must not be rematerialized: it is called again "
+            "for the gradient, when its kernel is no longer in place.",
+            "Make it and its wrapper outside of `keras.RematScope`.",
+            layer=layer.name,
+        )
 
 
 def release(wrapper):

@@ -41,6 +41,7 @@ class KernelWrapper(keras.layers.Wrapper):
     def __init__(self, layer, axis=None, targets=None, **kwargs):
         guards.refuse_layer(layer)
         super().__init__(layer, **kwargs)
+        guards.refuse_remat(self)
         guards.claim(layer, self)
         self.axis = axis
         self.targets = targets
@@ -62,6 +63,12 @@ class KernelWrapper(keras.layers.Wrapper):
         """The kernels this wrapper is about; see `core.kernels.Kernel`."""
         axis = self.axis
         plain = self.plain_layer()
+        if not plain.built:
+            raise errors.received(
+                "The wrapper must be built.",
+                "Call it, or its `build(input_shape)`, first.",
+                wrapper=self.name,
+            )
         if isinstance(plain, keras.layers.Embedding) and axis is None:
             axis = self.embedding_axis
         return kernels.of(plain, axis, self.targets)

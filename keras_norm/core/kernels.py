@@ -39,6 +39,8 @@ _TABLE = (
 )
 _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 _ATTENTION = (layers.MultiHeadAttention, layers.GroupQueryAttention)
+_CELLS = (layers.SimpleRNNCell, layers.LSTMCell, layers.GRUCell)
+_CONVOLUTIONAL = (layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D)
 _PARTS_OF_ATTENTION = ("query", "key", "value", "output")
 
 
@@ -84,9 +86,14 @@ def of(layer, axis=None, targets=None) -> list[Kernel]:
 
 def known(layer) -> bool:
     """True for the layers of the table."""
+    if isinstance(layer, (*_ATTENTION, *_CONVOLUTIONAL)):
+        return True
+    inner = _inner(layer)
+    if inner:
+        return all(known(part) for part in inner.values())
     kinds = tuple(c for _, _, classes in _TABLE for c in classes)
-    more = (layers.EinsumDense, *_SEPARABLE, *_ATTENTION, layers.RNN)
-    return isinstance(layer, (*kinds, *more)) or bool(_inner(layer))
+    more = (layers.EinsumDense, *_SEPARABLE, *_CELLS)
+    return isinstance(layer, (*kinds, *more))
 
 
 def _ends(path, target):

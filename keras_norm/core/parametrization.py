@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core.kernel_wrapper import widened
+from keras_norm.core.layer import statistics_dtype
 from keras_norm.core.plain_weights import PlainWeights
 
 
@@ -163,13 +164,12 @@ class WeightParametrization(PlainWeights):
         return initializer
 
     def _add(self, kernel, name, shape, initializer, **options):
-        half = self.variable_dtype in ("float16", "bfloat16")
         name = self._name(kernel, name)
         weight = self.add_weight(
             name=name,
             shape=shape,
             initializer=initializer,
-            dtype="float32" if half else None,
+            dtype=statistics_dtype(kernel.value),
             autocast=False,
             **options,
         )
@@ -213,6 +213,7 @@ class WeightParametrization(PlainWeights):
             variables = self.state_of(kernel)
             state = {n: ops.convert_to_tensor(s) for n, s in variables.items()}
             advance = bool(training) and self.trainable
+            advance = advance and self.layer.trainable
             scale = self.scale_of(kernel)
             if scale is not None:
                 scale = ops.cast(ops.convert_to_tensor(scale), v.dtype)

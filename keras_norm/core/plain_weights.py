@@ -15,6 +15,7 @@ class PlainWeights(KernelWrapper):
     """Base of wrappers that can be removed and take plain weights."""
 
     trainable_scale = True
+    scale_initializer: object = None
 
     def gain(self, w, kernel):
         """The scale of `w` for each neuron."""
@@ -48,7 +49,8 @@ class PlainWeights(KernelWrapper):
 
         The wrapper has then done its work and refuses calls. Models hold
         wrappers in their graphs: `tools.remove_parametrizations` gives a model
-        without.
+        without. What was compiled with the wrapper (`predict`, `fit`) goes on
+        applying it: do not go on with such a model.
         """
         plain = self.plain_layer()
         if self.built:
@@ -79,7 +81,9 @@ class PlainWeights(KernelWrapper):
         for kernel in self.kernels():
             w, scale = given[kernel.path], self.scale_of(kernel)
             given[kernel.path], state = self.right_inverse(w, kernel)
-            if scale is not None and self.trainable_scale:
+            # A fixed scale that came from the kernel follows it.
+            own = self.trainable_scale or self.scale_initializer is None
+            if scale is not None and own:
                 scale.assign(ops.cast(self.gain(w, kernel), scale.dtype))
             for name, variable in self.state_of(kernel).items():
                 variable.assign(ops.cast(state[name], variable.dtype))
@@ -97,5 +101,20 @@ class PlainWeights(KernelWrapper):
         plain = [tuple(w.shape) for w in self.plain_layer().weights]
         if shapes == plain and shapes != [tuple(w.shape) for w in own]:
             self.set_plain_weights(stored)
+            self._let_the_layer_skip()
         else:
             super().load_own_variables(store)
+
+    def _let_the_layer_skip(self):
+        """The layer, which the file of a plain model does not have, is loaded.
+
+        Keras asks it all the same, with an empty store.
+        """
+        layer = self.layer
+
+        def load(store):
+            object.__delattr__(layer, "load_own_variables")
+            if len(store.keys()):
+                layer.load_own_variables(store)
+
+        object.__setattr__(layer, "load_own_variables", load)

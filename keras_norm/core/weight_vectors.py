@@ -52,7 +52,7 @@ def _squares(axes):
 
 def square(w, axes):
     """Squared length of each neuron, to be broadcast."""
-    return _squares(tuple(axes))(w)
+    return _squares(axes if isinstance(axes, int) else tuple(axes))(w)
 
 
 def reciprocal(squares, epsilon, place):

@@ -61,7 +61,7 @@ def reparameterize(
     """
     check(model)
     wanted = selection(model, where)
-    wrapped = []
+    wrapped: dict = {}
 
     def clone(layer):
         copy = copied(layer)
@@ -76,7 +76,8 @@ def reparameterize(
                 returned=wrapper,
             )
         wrapper.name = layer.name
-        wrapped.append(layer.name)
+        wrapper.trainable = layer.trainable
+        wrapped[id(wrapper)] = layer.name
         return wrapper
 
     made, pairs = cloned(model, clone)
@@ -86,10 +87,11 @@ def reparameterize(
             layers=[layer.name for layer in leaves(model)],
         )
     for old, new in pairs:
-        taken = new.layer if new.name in wrapped else new
-        copy_variables(old.variables, taken.variables)
-        if taken is not new:
+        if id(new) in wrapped:
+            copy_variables(values_of(old), new.plain_layer().variables)
             new.adopt()
+        else:
+            copy_variables(old.variables, new.variables)
     return made
 
 
@@ -150,6 +152,12 @@ def load_plain_weights(model: keras.Model, filepath: str) -> None:
             copy_variables(new.variables, old.variables)
 
 
+def values_of(layer):
+    """Values of the variables of a layer, or of what a wrapper makes of it."""
+    wrapper = isinstance(layer, WeightParametrization)
+    return layer.plain_values() if wrapper else layer.variables
+
+
 def without(model):
     """(a model of plain layers with weights of its own, pairs of layers)."""
     check(model)
@@ -161,7 +169,20 @@ def without(model):
         plain.name = layer.name
         return plain
 
-    return cloned(model, clone)
+    made, pairs = cloned(model, clone)
+    left = [
+        layer.name
+        for layer in made._flatten_layers()
+        if isinstance(layer, WeightParametrization)
+    ]
+    if left:
+        raise errors.received(
+            "Parametrizations must not be inside other layers.",
+            "Wrap the TimeDistributed or the layer of your own instead of the "
+            "layer within it.",
+            inside=left,
+        )
+    return made, pairs
 
 
 def selection(model, where):

@@ -219,6 +219,12 @@ class TestCalls:
         wrapper(batch("dense"), training=True)
         assert array(wrapper.steps) == 1
 
+    def test_state_of_a_frozen_layer_stays(self):
+        wrapper = Halved(built("dense"))
+        wrapper.layer.trainable = False
+        wrapper(batch("dense"), training=True)
+        assert array(wrapper.steps) == 0
+
     def test_an_error_leaves_the_layer_whole(self):
         class Failing(layers.Dense):
             def call(self, inputs):
@@ -395,7 +401,10 @@ class TestTheWayBack:
         y, z = wrapper(batch(kind)), plain(batch(kind))
         assert np.abs(array(y) - array(z)).max() <= ROUNDING
 
-    def test_weights_file_of_a_plain_layer(self, tmp_path):
+    @pytest.mark.parametrize("wrapper", ["weight", "spectral"])
+    def test_weights_file_of_a_plain_layer(self, wrapper, tmp_path):
+        """Where the place in the file is the same, by an attribute."""
+
         class Net(keras.Model):
             def __init__(self, dense):
                 super().__init__()
@@ -406,12 +415,49 @@ class TestTheWayBack:
 
         x = batch("dense")
         plain = Net(layers.Dense(6))
+        plain(x)
+        # Of largest singular value 1, for both maps.
+        kernel = array(plain.dense.kernel)
+        plain.dense.kernel.assign(kernel / np.linalg.norm(kernel, 2))
         y = array(plain(x))
-        store = {str(i): w for i, w in enumerate(plain.dense.get_weights())}
-        wrapped = Net(kn.layers.WeightNormalization(layers.Dense(6)))
+        plain.save_weights(tmp_path / "plain.weights.h5")
+        make = {
+            "weight": kn.layers.WeightNormalization,
+            "spectral": lambda layer: kn.layers.SpectralNormalization(
+                layer, warmup_iterations=200
+            ),
+        }[wrapper]
+        wrapped = Net(make(layers.Dense(6)))
         wrapped(x)
-        wrapped.dense.load_own_variables(store)
-        assert np.abs(array(wrapped(x)) - y).max() <= ROUNDING
+        wrapped.load_weights(tmp_path / "plain.weights.h5")
+        assert np.abs(array(wrapped(x)) - y).max() <= 1e-4
+        # The layer is loaded as ever after.
+        wrapped.save_weights(tmp_path / "wrapped.weights.h5")
+        twin = Net(make(layers.Dense(6)))
+        twin(x)
+        twin.load_weights(tmp_path / "wrapped.weights.h5")
+        assert np.array_equal(array(twin(x)), array(wrapped(x)))
+
+    def test_fixed_scale_follows_the_kernel(self):
+        wrapper = kn.layers.WeightNormalization(
+            layers.Dense(6), trainable_scale=False
+        )
+        wrapper.build((None, 8))
+        plain = layers.Dense(6)
+        plain.build((None, 8))
+        wrapper.set_plain_weights(plain.get_weights())
+        y, z = wrapper(batch("dense")), plain(batch("dense"))
+        assert np.abs(array(y) - array(z)).max() <= ROUNDING
+
+    def test_orthonormal_columns_are_taken_as_they_are(self):
+        wrapper = kn.layers.NewtonOrthogonalization(
+            layers.Dense(12), 20, epsilon=0.0
+        )
+        wrapper.build((None, 4))
+        w = array(wrapper.effective_kernel())
+        wrapper.set_plain_weights([w, np.zeros(12)])
+        # Twenty steps from singular values that are 1 already.
+        assert np.abs(array(wrapper.effective_kernel()) - w).max() <= 1e-4
 
 
 class TestRefusals:
@@ -445,6 +491,26 @@ class TestRefusals:
                 model.quantize(argument)
         assert np.array_equal(array(wrapper(batch("dense"))), y)
         getattr(wrapper.remove(), change)(argument)
+
+    def test_a_refused_argument_leaves_the_layer_free(self):
+        layer = layers.Dense(3)
+        with pytest.raises(ValueError, match="`mode` must be one of"):
+            kn.layers.SpectralNormalization(layer, mode="typo")
+        kn.layers.SpectralNormalization(layer)
+
+    def test_rematerialization(self):
+        with keras.RematScope(mode="full"):
+            layer = layers.Dense(3)
+        with pytest.raises(ValueError, match="must not be rematerialized"):
+            Halved(layer)
+        with keras.RematScope(mode="full"):
+            with pytest.raises(ValueError, match="must not be rematerialized"):
+                Halved(layers.Dense(3))
+
+    def test_unbuilt(self):
+        wrapper = Halved(layers.Dense(3))
+        with pytest.raises(ValueError, match="The wrapper must be built"):
+            wrapper.effective_kernel()
 
     @pytest.mark.parametrize(
         "layer, message",

@@ -136,6 +136,45 @@ class TestReparameterize:
         again = keras.saving.load_model(tmp_path / "model.keras")
         assert np.array_equal(array(again(inputs())), y)
 
+    def test_of_a_parametrization(self):
+        model = keras.Sequential(
+            [
+                keras.Input((4,)),
+                kn.layers.WeightNormalization(layers.Dense(3)),
+            ]
+        )
+        model.layers[0].g.assign(3 * model.layers[0].g)
+        made = kn.tools.reparameterize(
+            model,
+            kn.layers.WeightNormalization,
+            where=kn.layers.WeightNormalization,
+        )
+        x = inputs()[0][:, 0]
+        assert np.abs(array(made(x)) - array(model(x))).max() <= ROUNDING
+
+    def test_namesakes_layers_without_kernels_and_frozen_ones(self):
+        inner = keras.Sequential(
+            [keras.Input((5, 4)), layers.Dense(4, name="one")]
+        )
+        frozen = layers.Dense(2, name="one", trainable=False)
+        model = keras.Sequential(
+            [
+                keras.Input((5, 4)),
+                inner,
+                layers.TimeDistributed(layers.Dropout(0.1)),
+                frozen,
+            ]
+        )
+        made = kn.tools.reparameterize(model, kn.layers.WeightNormalization)
+        assert wrapped_layers(made) == ["one", "one"]
+        assert not made.layers[-1].trainable_weights
+        x = inputs()[0]
+        assert np.abs(array(made(x)) - array(model(x))).max() <= ROUNDING
+        made = kn.tools.reparameterize(
+            model, kn.layers.WeightNormalization, lambda x: x is frozen
+        )
+        assert wrapped_layers(made) == ["one"]
+
     @pytest.mark.parametrize(
         "arguments, message",
         [
@@ -174,6 +213,14 @@ class TestRemove:
         # The model itself is as it was, and still normalizes.
         assert len(wrapped_layers(model)) == 4
         assert np.array_equal(array(model(inputs())), y)
+
+    def test_inside_other_layers(self):
+        inside = layers.TimeDistributed(
+            kn.layers.WeightNormalization(layers.Dense(2))
+        )
+        model = keras.Sequential([keras.Input((5, 4)), inside])
+        with pytest.raises(ValueError, match="must not be inside other layers"):
+            kn.tools.remove_parametrizations(model)
 
     def test_wrappers_within_wrappers(self):
         model = keras.Sequential(

@@ -144,6 +144,12 @@ class NewtonOrthogonalization(RowParametrization):
             m = orthogonal.transposed(columns)
         return kernel.of_matrices(cut.joined(m)), {}
 
+    def gain(self, w, kernel):
+        """The length of a row; of orthonormal columns rows have any."""
+        if self._by_rows(kernel):
+            return super().gain(w, kernel)
+        return ops.ones(kernel.units, w.dtype)
+
     def violation(self, w, kernel):
         """How far the singular values are from 1, at most."""
         cut = self.cut(kernel)

@@ -125,6 +125,9 @@ class SpectralNormalization(WeightParametrization):
         self.warmup_iterations = warmup_iterations
         self.per_conv_group = per_conv_group
         self.seed = seed
+        # Not of Keras' global generator, which an initializer that runs in
+        # a symbolic call cannot advance.
+        self._start = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
 
     def build(self, input_shape=None):
         """Build the layer, then create vector_u."""
@@ -145,7 +148,7 @@ class SpectralNormalization(WeightParametrization):
             shape = kernel.matrices_shape(self._parts(kernel))[:2]
 
         def warm(shape, dtype=None):
-            start = keras.random.normal(shape, dtype="float32", seed=self.seed)
+            start = self._start(shape, dtype="float32")
             w = self.source(kernel)
             u = ops.cast(start, w.dtype)
             u = self._sigma(w, kernel, u, self.warmup_iterations)[1]
@@ -189,7 +192,7 @@ class SpectralNormalization(WeightParametrization):
     def right_inverse(self, w, kernel):
         """The kernel itself, and its vector_u."""
         shape, warm = self.initial_state(kernel)["vector_u"]
-        u = keras.random.normal(shape, dtype="float32", seed=self.seed)
+        u = self._start(shape, dtype="float32")
         steps = max(self.warmup_iterations, self.power_iterations)
         u = self._sigma(w, kernel, ops.cast(u, w.dtype), steps)[1]
         return w, {"vector_u": u}
@@ -208,7 +211,7 @@ class SpectralNormalization(WeightParametrization):
         for kernel in self.kernels():
             w, kept = self.source(kernel), self.state_of(kernel)["vector_u"]
             u = ops.cast(ops.convert_to_tensor(kept), w.dtype)
-            start = keras.random.normal(u.shape, dtype=u.dtype, seed=self.seed)
+            start = ops.cast(self._start(u.shape, dtype="float32"), u.dtype)
             before, u = self._sigma(w, kernel, u, iterations)
             after, found = self._sigma(w, kernel, start, iterations)
             larger = ops.reshape(after > before, (-1,) + (1,) * (u.ndim - 1))
@@ -237,8 +240,9 @@ class SpectralNormalization(WeightParametrization):
         names = sorted(store.keys(), key=int)
         shapes = [tuple(store[name].shape) for name in names]
         # Keras' layer stores the kernel a second time, before vector_u.
-        twice = [k.shape for k in self.kernels()] + [tuple(own[0].shape)]
-        if len(own) == 1 and shapes == twice:
-            own[0].assign(store[names[-1]])
-        else:
-            super().load_own_variables(store)
+        if len(own) == 1:
+            twice = [k.shape for k in self.kernels()] + [tuple(own[0].shape)]
+            if shapes == twice:
+                own[0].assign(store[names[-1]])
+                return
+        super().load_own_variables(store)
