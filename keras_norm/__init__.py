@@ -11,6 +11,7 @@ from keras_norm import constraints
 from keras_norm import layers
 from keras_norm import operations
 from keras_norm import ops
+from keras_norm import optimizers
 from keras_norm import recoveries
 from keras_norm import regularizers
 from keras_norm import statistics
@@ -26,6 +27,7 @@ __all__ = [
     "layers",
     "operations",
     "ops",
+    "optimizers",
     "recoveries",
     "regularizers",
     "statistics",

@@ -279,14 +279,27 @@ def test_wrappers(row):
         assert np.allclose(g, float(scale), atol=1e-6)
 
 
+@pytest.mark.parametrize("row", table("recurrent"), ids=lambda row: row[0])
+def test_recurrent_layers(row):
+    name, _, epsilon, momentum, added, _ = row
+    layer = getattr(kn.layers, name)(4)
+    layer.build((2, 5, 8))
+    check(
+        layer, epsilon, momentum, f"kernel, recurrent_kernel, bias, {added}"
+    )
+
+
 def test_tables_have_every_layer():
     listed = {row[0] for row in conventions()}
+    listed |= {row[0] for row in table("recurrent")}
     listed |= {row[0] for row in table("others")}
     listed |= {row[0] for row in table("wrappers")}
     # Their arguments are no statistics.
     without = {
         "ComposedNormalization",
         "GaussianPoincareActivation",
+        "LayerNormalizedGRUCell",
+        "LayerNormalizedLSTMCell",
         "MomentShortcut",
         "TLU",
     }

@@ -60,6 +60,19 @@ from keras_norm.layers.recovery.adaptive_instance_normalization import (
 from keras_norm.layers.recovery.conditional_batch_normalization import (
     ConditionalBatchNormalization,
 )
+from keras_norm.layers.recurrent.batch_normalized_lstm import (
+    BatchNormalizedLSTM,
+)
+from keras_norm.layers.recurrent.layer_normalized_gru import LayerNormalizedGRU
+from keras_norm.layers.recurrent.layer_normalized_gru_cell import (
+    LayerNormalizedGRUCell,
+)
+from keras_norm.layers.recurrent.layer_normalized_lstm import (
+    LayerNormalizedLSTM,
+)
+from keras_norm.layers.recurrent.layer_normalized_lstm_cell import (
+    LayerNormalizedLSTMCell,
+)
 from keras_norm.layers.statistics.population_batch_normalization import (
     PopulationBatchNormalization,
 )
@@ -83,6 +96,7 @@ from keras_norm.layers.weights.orthogonal_parametrization import (
 from keras_norm.layers.weights.orthogonal_weight_normalization import (
     OrthogonalWeightNormalization,
 )
+from keras_norm.layers.weights.quantized_kernel import QuantizedKernel
 from keras_norm.layers.weights.scaled_weight_standardization import (
     ScaledWeightStandardization,
 )
@@ -129,6 +143,7 @@ __all__ = [
     "AdaptiveInstanceNormalization",
     "BatchGroupNormalization",
     "BatchNormalization",
+    "BatchNormalizedLSTM",
     "CenteredWeightNormalization",
     "ChannelDeconvolution",
     "ComposedNormalization",
@@ -151,6 +166,10 @@ __all__ = [
     "InstanceNormalization",
     "IterativeNormalization",
     "LayerNormalization",
+    "LayerNormalizedGRU",
+    "LayerNormalizedGRUCell",
+    "LayerNormalizedLSTM",
+    "LayerNormalizedLSTMCell",
     "LocalContextNormalization",
     "LocalContrastNormalization",
     "LocalResponseNormalization",
@@ -165,6 +184,7 @@ __all__ = [
     "PixelNormalization",
     "PopulationBatchNormalization",
     "PositionalNormalization",
+    "QuantizedKernel",
     "RMSNormalization",
     "RangeBatchNormalization",
     "RunningMeanCentering",

@@ -10,10 +10,8 @@ import dataclasses
 from collections.abc import Callable
 
 import keras
-import numpy as np
 
-from contract.method import SHAPES
-from contract.method import scramble
+from contract.alone import Alone
 from keras_norm import layers
 
 
@@ -28,48 +26,14 @@ def convolution():
 
 
 @dataclasses.dataclass(frozen=True)
-class Wrapper:
-    """A wrapper around one of Keras' layers.
+class Wrapper(Alone):
+    """A wrapper around one of Keras' layers."""
 
-    The fields are those of `contract.method.Method` that tests of single
-    layers and of the model of all layers ask for.
-    """
-
-    layer: str
-    label: str = ""
-    options: dict = dataclasses.field(default_factory=dict)
     inner: Callable = convolution
-    rank: int = 4
-    conditions: tuple = ()
-    decomposes: bool = False
-    whole: bool = False
-
-    def __str__(self):
-        return f"{self.layer} {self.label}".strip().replace(" ", "-")
-
-    @property
-    def cls(self):
-        return getattr(layers, self.layer)
 
     def make(self, **options):
         """The wrapper, not built."""
         return self.cls(self.inner(), **{**self.options, **options})
-
-    def built(self, seed=0, **options):
-        """The wrapper, built, weights scrambled."""
-        layer = self.make(**options)
-        layer.build(SHAPES[self.rank])
-        scramble(layer, seed)
-        return layer
-
-    def inputs(self, seed=1):
-        """A float32 input."""
-        rng = np.random.default_rng(seed)
-        return [rng.normal(size=SHAPES[self.rank]).astype("float32")]
-
-    def given(self, inputs):
-        """What the wrapper is called with."""
-        return inputs[0]
 
 
 def activated():
@@ -108,16 +72,25 @@ WRAPPERS = [
         "OrthogonalParametrization",
         "exponential",
         {"method": "matrix_exponential"},
-        dense,
-        2,
+        rank=2,
+        inner=dense,
     ),
     Wrapper(
         "OrthogonalParametrization",
         "householder",
         {"method": "householder"},
-        dense,
-        2,
+        rank=2,
+        inner=dense,
         decomposes=True,
     ),
+    Wrapper("QuantizedKernel"),
+    Wrapper(
+        "QuantizedKernel",
+        "recurrent",
+        {"levels": "ternary", "alpha": "kernel", "scale": True},
+        rank=3,
+        inner=recurrent,
+    ),
+    Wrapper("QuantizedKernel", "sampled", {"sampled": True, "seed": 0}),
 ]
 WRAPPERS = [row for row in WRAPPERS if hasattr(layers, row.layer)]

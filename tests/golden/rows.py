@@ -101,7 +101,8 @@ class Row:
 
     def stem(self, name):
         """`name` without the number of its step."""
-        return re.sub(r"_\d+$", "", name) if self.suffix == "step" else name
+        numbered = self.suffix == "step" and self.kind == "sequence"
+        return re.sub(r"_\d+$", "", name) if numbered else name
 
     def has(self, role):
         """Is there a parameter that is `role`?"""

@@ -14,6 +14,7 @@ from golden.adapters import CONTAINED
 from golden.adapters import public_name
 from golden.adapters import resolve
 from golden.adapters.functions import FUNCTIONS
+from golden.adapters.optimizers import OPTIMIZERS
 from golden.adapters.weights import ADAPTERS as WEIGHTS
 from golden.comparison import Comparison
 from keras_norm import catalog
@@ -77,6 +78,9 @@ def test_every_row_is_implemented_or_planned():
             continue
         if row.kind == "function":  # test_functions.py
             assert row.method in FUNCTIONS, f"{row}: {name} has no function"
+            continue
+        if row.kind == "optimizer":  # test_optimizers.py
+            assert row.method in OPTIMIZERS, f"{row}: {name} has no adapter"
             continue
         assert row.kind in LAYERS, f"{row}: nothing checks a {row.kind}"
         assert row.method in ADAPTERS, f"{row}: {name} has no adapter"

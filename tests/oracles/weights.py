@@ -265,3 +265,40 @@ def matrix_of(function, shape):
         x[index] = 1
         columns.append(np.ravel(function(x)))
     return np.stack(columns, 1)
+
+
+# Quantization -----------------------------------------------------------------
+
+
+def quantization(
+    v, labels, levels="binary", alpha="neuron", threshold=0.7, gates=1
+):
+    """(codes, scale of each entry) of a kernel."""
+    v = np.asarray(v, "float64")
+    parts = [index for _, index in neurons(v.shape, labels)]
+    if alpha != "neuron":
+        step = v.shape[-1] // gates
+        cuts = range(0, v.shape[-1], step)
+        parts = [(..., slice(c, c + step)) for c in cuts]
+    codes, scale = np.empty(v.shape), np.empty(v.shape)
+    for index in parts:
+        sizes = np.abs(v[index])
+        chosen = np.ones(sizes.shape, bool)
+        if levels == "ternary":
+            chosen = sizes > threshold * np.mean(sizes)
+        codes[index] = np.where(v[index] < 0, -1, 1) * chosen
+        scale[index] = np.mean(sizes[chosen])
+    if alpha == "glorot":
+        fans = np.prod(v.shape[:-2]) * (v.shape[-2] + v.shape[-1])
+        scale[:] = np.sqrt(6 / fans) / 2
+    elif alpha is None or not isinstance(alpha, str):
+        scale[:] = 1 if alpha is None else alpha
+    return codes, scale
+
+
+def quantization_gradient(v, scale, upstream, gradient="code"):
+    """What stands for the gradient of the free kernel."""
+    if gradient == "identity":
+        return upstream
+    passes = np.abs(v) <= 1 if gradient == "clipped" else 1
+    return scale * upstream * passes

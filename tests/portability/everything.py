@@ -12,15 +12,15 @@ from contract.method import SHAPES
 from contract.method import scramble
 from contract.methods import METHODS
 from contract.methods import representative
-from contract.wrapped import WRAPPERS
+from contract.others import OTHERS
 from contract.wrapped import Wrapper
 
 # The sizes of the inputs; batches may be of any size.
 BATCH = 6
 # Every layer, or every row of the table.
 TIERS = [
-    pytest.param([*representative(), *WRAPPERS], id="layers"),
-    pytest.param([*METHODS, *WRAPPERS], id="settings", marks=pytest.mark.all),
+    pytest.param([*representative(), *OTHERS], id="layers"),
+    pytest.param([*METHODS, *OTHERS], id="settings", marks=pytest.mark.all),
 ]
 
 

@@ -12,6 +12,7 @@ import pytest
 from jax import numpy as jnp
 
 from contract.methods import METHODS
+from contract.recurrent import RECURRENT
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -31,7 +32,7 @@ def step(layer):
     return jax.grad(total, argnums=(0, 1), has_aux=True)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", [*METHODS, *RECURRENT[:-2]], ids=str)
 def test_training_step_lowers_for_every_platform(method):
     layer = method.built()
     inputs = [keras.ops.convert_to_tensor(a) for a in method.inputs()]

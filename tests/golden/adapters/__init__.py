@@ -10,6 +10,7 @@ from golden.adapters import deconvolution
 from golden.adapters import mixture
 from golden.adapters import operation
 from golden.adapters import recovery
+from golden.adapters import recurrent
 from golden.adapters import statistics
 from golden.adapters import whitening
 from golden.adapters import whitening_areas
@@ -25,6 +26,7 @@ CHAPTERS = (
     recovery,
     mixture,
     statistics,
+    recurrent,
 )
 
 # {method: adapter}

@@ -1,0 +1,170 @@
+"""Recurrent layers and cells that normalize inside their time loop.
+
+They are Keras' LSTM and GRU with another cell, which keeps Keras' weights
+under their names and in their order, and adds its own. What does not depend on
+the states, the products with the inputs, is computed for all time steps
+together, before the loop.
+"""
+
+from typing import Any
+
+from keras import ops
+
+from keras_norm import errors
+from keras_norm.core import time_loop
+
+# Both bases are for classes that are Keras' own as well.
+_BesideKeras: Any = object
+
+
+class NormalizedCell(_BesideKeras):
+    """Base of cells; the class beside it is Keras' cell.
+
+    A subclass says what happens to the products with the inputs (`project`)
+    and what one step does with them (`advance`).
+    """
+
+    # Gates of the cell: how many blocks its kernels have.
+    gates: int
+    # The constructor arguments that Keras' cell does not have.
+    own: tuple = ()
+
+    def project(self, inputs, training=False):
+        """What the inputs contribute to the gates, (..., gates * units)."""
+        raise NotImplementedError
+
+    def advance(self, projected, states, training=False):
+        """One step: (output, new states)."""
+        raise NotImplementedError
+
+    def call(self, inputs, states, training=False):
+        """One step from the inputs; see the class."""
+        nested = isinstance(states, (list, tuple))
+        states = list(states) if nested else [states]
+        projected = self.project(inputs, training)
+        output, states = self.advance(projected, states, training)
+        return output, states if nested else states[0]
+
+    def input_products(self, x, training):
+        """Inputs times kernel, with dropout; of a step or of all of them."""
+        mask = None
+        if training and 0 < self.dropout < 1:
+            mask = self.get_dropout_mask(x if len(x.shape) == 2 else x[:, 0])
+        return self._products(x, self.kernel, mask)
+
+    def recurrent_products(self, h, training, blocks=slice(None)):
+        """States times the recurrent kernel, or times some of its blocks."""
+        mask = None
+        if training and 0 < self.recurrent_dropout < 1:
+            mask = self.get_recurrent_dropout_mask(h)
+        kernel = ops.convert_to_tensor(self.recurrent_kernel)
+        start, stop, _ = blocks.indices(self.gates)
+        if (start, stop) != (0, self.gates):
+            kernel = kernel[:, start * self.units : stop * self.units]
+            mask = mask[blocks] if isinstance(mask, list) else mask
+        return self._products(h, kernel, mask)
+
+    def _products(self, x, kernel, mask):
+        def dropped(m):
+            # The same at every time step.
+            return x * (m if len(x.shape) == 2 else ops.expand_dims(m, 1))
+
+        if mask is None:
+            return ops.matmul(x, kernel)
+        if not isinstance(mask, list):
+            return ops.matmul(dropped(mask), kernel)
+        # One for each gate, as Keras has it.
+        parts = ops.split(ops.convert_to_tensor(kernel), len(mask), axis=-1)
+        products = [
+            ops.matmul(dropped(m), part)
+            for m, part in zip(mask, parts, strict=True)
+        ]
+        return ops.concatenate(products, axis=-1)
+
+    # Weights of Keras' layer --------------------------------------------------
+
+    @property
+    def plain_weights(self):
+        """Those that Keras' cell has too."""
+        found = [self.kernel, self.recurrent_kernel]
+        return found if self.bias is None else [*found, self.bias]
+
+
+class NormalizedRecurrentLayer(_BesideKeras):
+    """Base of layers; the class beside it is Keras' LSTM or GRU.
+
+    A subclass names its cell's class and calls `take_cell`.
+    """
+
+    cell_class: type
+    cell: Any
+    use_cudnn: Any
+
+    def take_cell(self, **arguments):
+        """Put the normalizing cell in the place of Keras'."""
+        plain = self.cell
+        config = {**plain.get_config(), "dtype": plain.dtype_policy}
+        config["implementation"] = plain.implementation
+        del self.cell
+        self.cell = self.cell_class(**config, **arguments)
+        for name in self.cell.own:
+            setattr(self, name, getattr(self.cell, name))
+        check_cudnn(self.use_cudnn)
+        # Keras' Bidirectional would hand a plain LSTM's weights to a fused
+        # kernel otherwise.
+        self.use_cudnn = False
+        self.supports_jit = True
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        """Project all inputs, then run over time."""
+        if isinstance(mask, (list, tuple)):
+            mask = mask[0]
+
+        def step(projected, states):
+            return self.cell.advance(projected, list(states), training)
+
+        return time_loop.run(
+            step,
+            self.cell.project(sequences, training),
+            initial_state,
+            mask,
+            self,
+        )
+
+    def get_config(self):
+        """All constructor arguments."""
+        cell = self.cell.get_config()
+        return {**super().get_config(), **{n: cell[n] for n in self.cell.own}}
+
+    def set_weights(self, weights):
+        """Take all weights, or those of Keras' layer, which come first.
+
+        Args:
+            weights: arrays as of `get_weights()` of this layer, or of
+                `keras.layers.LSTM` or `GRU` of the same shapes: what only
+                this layer has then stays as it is.
+        """
+        plain = self.cell.plain_weights if self.built else []
+        if len(weights) == len(plain) != len(self.weights):
+            shapes = [tuple(w.shape) for w in weights]
+            wanted = [tuple(w.shape) for w in plain]
+            if shapes != wanted:
+                raise errors.received(
+                    "`weights` must have the shapes of this layer's weights.",
+                    shapes=shapes,
+                    expected=wanted,
+                )
+            for variable, value in zip(plain, weights, strict=True):
+                variable.assign(value)
+        else:
+            super().set_weights(weights)
+
+
+def check_cudnn(use_cudnn):
+    """Refuse to promise what no kernel of NVIDIA computes."""
+    if use_cudnn not in ("auto", False):
+        raise errors.received(
+            '`use_cudnn` must be "auto" or False: there is no such kernel for '
+            "a layer that normalizes inside its time loop.",
+            use_cudnn=use_cudnn,
+        )

@@ -1,0 +1,1 @@
+"""Recurrent networks that normalize inside their time loop."""

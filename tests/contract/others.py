@@ -1,0 +1,6 @@
+"""The rows of all layers outside of the contract's table."""
+
+from contract.recurrent import RECURRENT
+from contract.wrapped import WRAPPERS
+
+OTHERS = [*WRAPPERS, *RECURRENT]
