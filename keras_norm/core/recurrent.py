@@ -50,7 +50,7 @@ class NormalizedCell(_BesideKeras):
         mask = None
         if training and 0 < self.dropout < 1:
             mask = self.get_dropout_mask(x if len(x.shape) == 2 else x[:, 0])
-        return self._products(x, self.kernel, mask)
+        return self._products(x, ops.convert_to_tensor(self.kernel), mask)
 
     def recurrent_products(self, h, training, blocks=slice(None)):
         """States times the recurrent kernel, or times some of its blocks."""
@@ -65,6 +65,10 @@ class NormalizedCell(_BesideKeras):
         return self._products(h, kernel, mask)
 
     def _products(self, x, kernel, mask):
+        # A bare `stateless_call` casts nothing by itself.
+        x = ops.cast(x, self.compute_dtype)
+        kernel = ops.cast(kernel, self.compute_dtype)
+
         def dropped(m):
             # The same at every time step.
             return x * (m if len(x.shape) == 2 else ops.expand_dims(m, 1))
@@ -74,7 +78,7 @@ class NormalizedCell(_BesideKeras):
         if not isinstance(mask, list):
             return ops.matmul(dropped(mask), kernel)
         # One for each gate, as Keras has it.
-        parts = ops.split(ops.convert_to_tensor(kernel), len(mask), axis=-1)
+        parts = ops.split(kernel, len(mask), axis=-1)
         products = [
             ops.matmul(dropped(m), part)
             for m, part in zip(mask, parts, strict=True)

@@ -166,10 +166,6 @@ def test_the_direction_of_adam_is_tangent():
     assert wrong <= 0.005 * np.linalg.norm(tangent)
 
 
-def rotated(m, r):
-    return m @ r
-
-
 @pytest.mark.parametrize("retraction", ["qr", "polar"])
 def test_only_the_span_matters_to_grassmann(retraction):
     r = oracle.by_qr(rng.normal(size=(3, 3)))

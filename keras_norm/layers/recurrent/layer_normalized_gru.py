@@ -24,8 +24,11 @@ class LayerNormalizedGRU(NormalizedRecurrentLayer, keras.layers.GRU):
 
     Args:
         units: size of the state.
-        *args: further arguments of `keras.layers.GRU`, in its order. With
-            `reset_after=False`, r acts before the product: LN(T (r h)).
+        *args: further arguments of `keras.layers.GRU`, in its order. Its
+            second bias, that of T h, is added to the normalized: r (LN(T h)
+            + b'), and r b' where the sum is normalized. With
+            `reset_after=False` there is none, and r acts before the product:
+            LN(T (r h)).
         placement: "separate" as above: both gates together, the candidate by
             itself. "sum": (z, r) = s(LN(W x + U h) + b) and
             n = tanh(LN(V x + r T h) + b).

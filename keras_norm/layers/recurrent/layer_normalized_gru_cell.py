@@ -77,7 +77,8 @@ class LayerNormalizedGRUCell(LayerNormalizedCell, keras.layers.GRUCell):
         """
         if not self.use_bias or (which and not self.reset_after):
             return ops.zeros((3 * self.units,), self.compute_dtype)
-        return self.bias[which] if self.reset_after else self.bias
+        bias = self.bias[which] if self.reset_after else self.bias
+        return ops.cast(bias, self.compute_dtype)
 
     def project(self, inputs, training=False):
         """LN(W x) + b of gates and candidate, or W x."""
@@ -115,8 +116,8 @@ class LayerNormalizedGRUCell(LayerNormalizedCell, keras.layers.GRUCell):
             candidate = normalized(self.candidate_norm, candidate) + bias[n:]
             candidate = projected[:, n:] + r * candidate
         else:
-            candidate = projected[:, n:] + r * (candidate + bias[n:])
+            candidate = projected[:, n:] + r * candidate
             candidate = normalized(self.candidate_norm, candidate)
-            candidate = candidate + self._bias(0)[n:]
+            candidate = candidate + self._bias(0)[n:] + r * bias[n:]
         h = z * h + (1 - z) * self.activation(candidate)
         return h, [h]

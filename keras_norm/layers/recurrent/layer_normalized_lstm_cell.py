@@ -105,8 +105,10 @@ class LayerNormalizedLSTMCell(LayerNormalizedCell, keras.layers.LSTMCell):
         z = self.input_products(inputs, training)
         if not self.separate:
             return z
-        z = normalized(self.input_norm, z)
-        return z + self.bias if self.use_bias else z
+        return self._with_bias(normalized(self.input_norm, z))
+
+    def _with_bias(self, z):
+        return z + ops.cast(self.bias, z.dtype) if self.use_bias else z
 
     def advance(self, projected, states, training=False):
         """One step."""
@@ -115,8 +117,7 @@ class LayerNormalizedLSTMCell(LayerNormalizedCell, keras.layers.LSTMCell):
         if self.separate:
             z = projected + normalized(self.gates_norm, z)
         else:
-            z = normalized(self.gates_norm, projected + z)
-            z = z + self.bias if self.use_bias else z
+            z = self._with_bias(normalized(self.gates_norm, projected + z))
         i, f, g, o = ops.split(z, 4, axis=-1)
         gate = self.recurrent_activation
         c = gate(f) * c + gate(i) * self.activation(g)

@@ -24,19 +24,18 @@ from layers.recurrent.cases import short
 
 LSTM, GRU = "LayerNormalizedLSTM", "LayerNormalizedGRU"
 BATCH_LSTM = "BatchNormalizedLSTM"
+SUM = {"placement": "sum", "norm_per_gate": True, "normalize_carry": True}
 CASES = [
     (LSTM, {}, None),
-    (
-        LSTM,
-        {"placement": "sum", "norm_per_gate": True, "normalize_carry": True},
-        HOLES,
-    ),
-    (GRU, {"norm_per_gate": True}, PADDED),
-    (GRU, {"reset_after": False}, None),
-    (GRU, {"reset_after": False, "placement": "sum"}, HOLES),
+    (LSTM, SUM, HOLES),
+    (GRU, {"reset_after": False}, PADDED),
     (GRU, {"placement": "sum"}, None),
-    (BATCH_LSTM, {}, None),
     (BATCH_LSTM, {"max_time_steps": 2, "epsilon": 1e-3}, HOLES),
+]
+MORE = [
+    (GRU, {"norm_per_gate": True}, PADDED),
+    (GRU, {"reset_after": False, "placement": "sum"}, HOLES),
+    (BATCH_LSTM, {}, None),
 ]
 
 
@@ -97,13 +96,14 @@ def check(name, options, mask, x, states, training, tolerance):
     return actual
 
 
+def case(name, options, mask, **keywords):
+    words = [name, *options, "whole" if mask is None else "mask"]
+    return pytest.param(name, options, mask, id="-".join(words), **keywords)
+
+
 @pytest.mark.parametrize(
     "name, options, mask",
-    CASES,
-    ids=[
-        f"{name}-{'-'.join(options)}-{'plain' if mask is None else 'mask'}"
-        for name, options, mask in CASES
-    ],
+    [case(*c) for c in CASES] + [case(*c, marks=pytest.mark.all) for c in MORE],
 )
 def test_gradients(name, options, mask):
     # Forth and back: twice the roundings of an output, and 1e-8 of the
@@ -116,6 +116,7 @@ def test_gradients(name, options, mask):
         assert not np.any(found[0][~mask])
 
 
+@pytest.mark.all
 def test_gradients_of_inference():
     states = first_states(BATCH_LSTM)
     check(BATCH_LSTM, {}, None, sequences(), states, False, 2 * NEAR + 1e-8)
@@ -127,6 +128,7 @@ def test_first_states_of_zeros_have_no_variance():
     check(BATCH_LSTM, {}, None, sequences(), None, True, 2 * NEAR + 1e-8)
 
 
+@pytest.mark.all
 def test_equal_samples():
     # Every normalization divides the change of one sample by sqrt(epsilon),
     # time step after time step: large, as the formula has it, and finite.
