@@ -40,8 +40,8 @@ QUICK = "--quick" in sys.argv
 HERE = Path(__file__).parent if "__file__" in globals() else Path.cwd()
 SEEDS = range(1 if QUICK else 3)
 STEPS = 8 if QUICK else 64
-EPOCHS = 1 if QUICK else 40
-UNITS = 8 if QUICK else 48
+EPOCHS = 1 if QUICK else 30
+UNITS = 8 if QUICK else 32
 BATCH_SIZE = 64
 # Compiling a loop takes longer than one short epoch, except where there is no
 # other way.
@@ -119,7 +119,7 @@ curves = {}
 for name, layer in READERS.items():
     start = time.monotonic()
     curves[name] = np.array(
-        [learn(model_of(layer, s), keras.optimizers.Adam(3e-3)) for s in SEEDS]
+        [learn(model_of(layer, s), keras.optimizers.Adam(1e-2)) for s in SEEDS]
     )
     last = curves[name][:, -1]
     print(

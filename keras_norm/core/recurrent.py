@@ -6,8 +6,10 @@ the states, the products with the inputs, is computed for all time steps
 together, before the loop.
 """
 
+import inspect
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_norm import errors
@@ -97,27 +99,45 @@ class NormalizedCell(_BesideKeras):
 class NormalizedRecurrentLayer(_BesideKeras):
     """Base of layers; the class beside it is Keras' LSTM or GRU.
 
-    A subclass names its cell's class and calls `take_cell`.
+    Args:
+        own: arguments of the cell that Keras' does not have.
+        *args: of Keras' layer.
+        **kwargs: of Keras' layer.
     """
 
+    # Keras' layer, its cell, and the cell in its place.
+    plain: type
+    plain_cell: type
     cell_class: type
-    cell: Any
-    use_cudnn: Any
 
-    def take_cell(self, **arguments):
-        """Put the normalizing cell in the place of Keras'."""
-        plain = self.cell
-        config = {**plain.get_config(), "dtype": plain.dtype_policy}
-        config["implementation"] = plain.implementation
-        del self.cell
-        self.cell = self.cell_class(**config, **arguments)
-        for name in self.cell.own:
-            setattr(self, name, getattr(self.cell, name))
-        check_cudnn(self.use_cudnn)
-        # Keras' Bidirectional would hand a plain LSTM's weights to a fused
+    def __init__(self, own, *args, **kwargs):
+        signature = _signature(self.plain)
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        given = dict(bound.arguments)
+        del given["self"]
+        given |= given.pop("kwargs")
+        if given.pop("use_cudnn") not in ("auto", False):
+            raise errors.received(
+                '`use_cudnn` must be "auto" or False: there is no such kernel '
+                "for a layer that normalizes inside its time loop.",
+                use_cudnn=True,
+            )
+        # Not by the constructor of Keras' layer, whose cell would stay a part
+        # of the layer, never to be built.
+        known = _signature(self.plain_cell).parameters
+        of_cell = {n: given.pop(n) for n in list(given) if n in known}
+        shared = {n: given[n] for n in ("dtype", "trainable") if n in given}
+        of_cell["implementation"] = given.pop("implementation", 2)
+        name = f"{self.plain.__name__.lower()}_cell"
+        cell = self.cell_class(**of_cell, **shared, **own, name=name)
+        keras.layers.RNN.__init__(self, cell, **given)
+        self.input_spec = keras.layers.InputSpec(ndim=3)
+        # Keras' Bidirectional would hand a plain layer's weights to a fused
         # kernel otherwise.
         self.use_cudnn = False
-        self.supports_jit = True
+        for name in cell.own:
+            setattr(self, name, getattr(cell, name))
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """Project all inputs, then run over time."""
@@ -164,11 +184,5 @@ class NormalizedRecurrentLayer(_BesideKeras):
             super().set_weights(weights)
 
 
-def check_cudnn(use_cudnn):
-    """Refuse to promise what no kernel of NVIDIA computes."""
-    if use_cudnn not in ("auto", False):
-        raise errors.received(
-            '`use_cudnn` must be "auto" or False: there is no such kernel for '
-            "a layer that normalizes inside its time loop.",
-            use_cudnn=use_cudnn,
-        )
+def _signature(cls: Any):
+    return inspect.signature(cls.__init__)

@@ -17,38 +17,44 @@ Statistics = namedtuple("Statistics", "mean variance count")
 
 
 def _table(x, weights):
-    """Moments over the samples, of each time step and feature by itself."""
-    features = x.shape[-1]
-    columns = features
-    if len(x.shape) == 3:
-        batch, steps, _ = ops.shape(x)
-        columns = steps * features
-        x = ops.reshape(x, (batch, columns))
-        if weights is not None:
-            weights = ops.repeat(weights, features, axis=1)
+    """Moments of (batch, columns) over the samples, for each column."""
     if weights is not None:
         weights = ops.expand_dims(weights, 0)
         if len(weights.shape) == 2:
             weights = ops.expand_dims(weights, -1)
     # The samples are the positions of one instance.
-    return moments.measure(ops.expand_dims(x, 0), -1, weights), columns
+    return moments.measure(ops.expand_dims(x, 0), -1, weights)
+
+
+def _flat(x, weights):
+    """(batch, time, features) as (batch, columns), with a weight for each."""
+    batch, steps, features = ops.shape(x)
+    if weights is not None:
+        weights = ops.repeat(weights, features, axis=1)
+    return ops.reshape(x, (batch, steps * features)), weights
 
 
 def normalize(x, gamma, beta, epsilon, weights=None):
-    """gamma (x - mean) / sqrt(variance + epsilon) + beta over the samples."""
-    table, columns = _table(x, weights)
-    repeats = 1 if len(x.shape) == 2 else ops.shape(x)[1]
-    gamma, beta = (
-        ops.reshape(
-            ops.broadcast_to(ops.expand_dims(t, 0), (repeats, x.shape[-1])),
-            (1, columns),
-        )
-        for t in (gamma, beta)
-    )
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta over the samples.
+
+    Args:
+        x: the data; all time steps, or one.
+        gamma: (1, features).
+        beta: (1, features).
+        epsilon: added to the variance.
+        weights: of the samples, x's shape without the features, or None.
+    """
+    if len(x.shape) == 3:
+        shape = ops.shape(x)
+        flat, weights = _flat(x, weights)
+        gamma, beta = (ops.tile(t, (1, shape[1])) for t in (gamma, beta))
+        y = normalize(flat, gamma, beta, epsilon, weights)
+        return ops.reshape(y, shape)
+    table = _table(x, weights)
     scale = gamma * ops.rsqrt(table.variance + epsilon)
     offset = beta - table.mean * scale
     y = primitives.affine(table.data, table.view(scale), table.view(offset))
-    return ops.reshape(y, ops.shape(x))
+    return ops.squeeze(y, 0)
 
 
 def normalize_by(x, mean, variance, gamma, beta, epsilon):
@@ -58,19 +64,17 @@ def normalize_by(x, mean, variance, gamma, beta, epsilon):
 
 def measure(x, weights=None) -> Statistics:
     """The statistics of (batch, time, features), without gradient."""
-    x = ops.stop_gradient(x)
     batch, steps, features = ops.shape(x)
-    table, _ = _table(x, weights)
-
-    def by_step(t):
-        return ops.reshape(t, (steps, features))
-
+    table = _table(*_flat(ops.stop_gradient(x), weights))
     if weights is None:
         count = ops.ones((steps, 1), x.dtype) * ops.cast(batch, x.dtype)
     else:
         count = ops.expand_dims(ops.sum(weights, axis=0), -1)
-    mean = by_step(table.pivot + table.mean)
-    return Statistics(mean, by_step(table.variance), count)
+    mean, variance = (
+        ops.reshape(t, (steps, features))
+        for t in (table.pivot + table.mean, table.variance)
+    )
+    return Statistics(mean, variance, count)
 
 
 def rows(steps, limit):

@@ -89,6 +89,8 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
         they only repeat: add them to it.
     """
 
+    plain = keras.layers.LSTM
+    plain_cell = keras.layers.LSTMCell
     cell_class = BatchNormalizedLSTMCell
     own = ("max_time_steps", "momentum", "epsilon", "unbiased")
 
@@ -108,23 +110,23 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
         beta_constraint=None,
         **kwargs,
     ):
-        super().__init__(units, *args, **kwargs)
+        if isinstance(gamma_initializer, (int, float)):
+            gamma_initializer = keras.initializers.Constant(gamma_initializer)
+        own = {
+            "gamma_initializer": gamma_initializer,
+            "beta_initializer": beta_initializer,
+            "gamma_regularizer": gamma_regularizer,
+            "beta_regularizer": beta_regularizer,
+            "gamma_constraint": gamma_constraint,
+            "beta_constraint": beta_constraint,
+        }
+        super().__init__(own, units, *args, **kwargs)
         if max_time_steps is not None:
             positive("max_time_steps", max_time_steps)
         self.max_time_steps = max_time_steps
         self.momentum = check_momentum("momentum", momentum)
         self.epsilon = epsilon
         self.unbiased = unbiased
-        if isinstance(gamma_initializer, (int, float)):
-            gamma_initializer = keras.initializers.Constant(gamma_initializer)
-        self.take_cell(
-            gamma_initializer=gamma_initializer,
-            beta_initializer=beta_initializer,
-            gamma_regularizer=gamma_regularizer,
-            beta_regularizer=beta_regularizer,
-            gamma_constraint=gamma_constraint,
-            beta_constraint=beta_constraint,
-        )
 
     def build(self, sequences_shape, initial_state_shape=None):
         """Create the cell's weights, then moving averages."""
@@ -162,9 +164,10 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
     def _train(self, products, initial_state, mask, training):
         """By the batch's statistics, which the moving averages follow."""
         dtype, epsilon, units = products.dtype, self.epsilon, self.units
+        affine = self.cell.affine(dtype)
 
         def normalize(site, x, weights):
-            gamma, beta = self.cell.affine(site, dtype)
+            gamma, beta = affine[site]
             return time_steps.normalize(x, gamma, beta, epsilon, weights)
 
         inputs = normalize("input", products, mask)
@@ -211,12 +214,13 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
             site: [ops.cast(ops.convert_to_tensor(m), dtype) for m in moving]
             for site, moving in ((s, self.cell.moving(s)) for s in SITES)
         }
+        affine = self.cell.affine(dtype)
         limit = kept["state"][0].shape[0]
         row = time_steps.rows(ops.shape(products)[1], limit)
 
         def normalize(site, x, row):
             mean, variance = (ops.take(m, row, axis=0) for m in kept[site])
-            gamma, beta = self.cell.affine(site, dtype)
+            gamma, beta = affine[site]
             return time_steps.normalize_by(
                 x, mean, variance, gamma, beta, self.epsilon
             )

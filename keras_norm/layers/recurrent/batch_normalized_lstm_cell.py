@@ -100,14 +100,24 @@ class BatchNormalizedLSTMCell(NormalizedCell, keras.layers.LSTMCell):
         kinds = ("mean", "variance")
         return [getattr(self, f"{site}_moving_{k}") for k in kinds]
 
-    def affine(self, site, dtype):
-        """Gain and offset of a site; the bias is that of the gates."""
-        gamma = ops.cast(getattr(self, f"{site}_gamma"), dtype)
-        if site == "state":
-            return gamma, ops.cast(self.state_beta, dtype)
-        if site == "input" and self.use_bias:
-            return gamma, ops.cast(ops.convert_to_tensor(self.bias), dtype)
-        return gamma, ops.zeros_like(gamma)
+    def affine(self, dtype):
+        """{site: (gain, offset)}, each (1, features).
+
+        The bias of the gates is the offset of what comes from the inputs.
+        """
+        zeros = ops.zeros((4 * self.units,), dtype)
+        offsets = {
+            "input": self.bias if self.use_bias else zeros,
+            "recurrent": zeros,
+            "state": self.state_beta,
+        }
+        return {
+            site: tuple(
+                ops.expand_dims(ops.cast(ops.convert_to_tensor(t), dtype), 0)
+                for t in (getattr(self, f"{site}_gamma"), offset)
+            )
+            for site, offset in offsets.items()
+        }
 
     def advance(self, projected, states, training, normalize):
         """One step; `normalize(site, x)` is in the dtype of `projected`."""

@@ -67,6 +67,8 @@ class LayerNormalizedGRU(NormalizedRecurrentLayer, keras.layers.GRU):
         already in it.
     """
 
+    plain = keras.layers.GRU
+    plain_cell = keras.layers.GRUCell
     cell_class = LayerNormalizedGRUCell
 
     def __init__(
@@ -81,12 +83,12 @@ class LayerNormalizedGRU(NormalizedRecurrentLayer, keras.layers.GRU):
         gamma_constraint=None,
         **kwargs,
     ):
-        super().__init__(units, *args, **kwargs)
-        self.take_cell(
-            placement=placement,
-            norm_per_gate=norm_per_gate,
-            epsilon=epsilon,
-            gamma_initializer=gamma_initializer,
-            gamma_regularizer=gamma_regularizer,
-            gamma_constraint=gamma_constraint,
-        )
+        own = {
+            "placement": placement,
+            "norm_per_gate": norm_per_gate,
+            "epsilon": epsilon,
+            "gamma_initializer": gamma_initializer,
+            "gamma_regularizer": gamma_regularizer,
+            "gamma_constraint": gamma_constraint,
+        }
+        super().__init__(own, units, *args, **kwargs)

@@ -77,6 +77,8 @@ class LayerNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
         only repeat the bias: add them to it.
     """
 
+    plain = keras.layers.LSTM
+    plain_cell = keras.layers.LSTMCell
     cell_class = LayerNormalizedLSTMCell
 
     def __init__(
@@ -95,16 +97,16 @@ class LayerNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
         beta_constraint=None,
         **kwargs,
     ):
-        super().__init__(units, *args, **kwargs)
-        self.take_cell(
-            placement=placement,
-            norm_per_gate=norm_per_gate,
-            normalize_carry=normalize_carry,
-            epsilon=epsilon,
-            gamma_initializer=gamma_initializer,
-            beta_initializer=beta_initializer,
-            gamma_regularizer=gamma_regularizer,
-            beta_regularizer=beta_regularizer,
-            gamma_constraint=gamma_constraint,
-            beta_constraint=beta_constraint,
-        )
+        own = {
+            "placement": placement,
+            "norm_per_gate": norm_per_gate,
+            "normalize_carry": normalize_carry,
+            "epsilon": epsilon,
+            "gamma_initializer": gamma_initializer,
+            "beta_initializer": beta_initializer,
+            "gamma_regularizer": gamma_regularizer,
+            "beta_regularizer": beta_regularizer,
+            "gamma_constraint": gamma_constraint,
+            "beta_constraint": beta_constraint,
+        }
+        super().__init__(own, units, *args, **kwargs)

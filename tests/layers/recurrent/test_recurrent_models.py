@@ -78,6 +78,25 @@ def test_learns_compiled_and_goes_on_after_loading(tmp_path):
     np.testing.assert_array_equal(*shown)
 
 
+@pytest.mark.all
+@pytest.mark.compile
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+@each
+def test_compiled_and_eager_training_agree(name):
+    x, y = data()
+    losses = []
+    for jit in (False, True):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((STEPS, FEATURES))
+        outputs = keras.layers.Dense(1)(made(name)(inputs))
+        model = keras.Model(inputs, outputs)
+        model.compile("adam", "mse", jit_compile=jit)
+        history = model.fit(x, y, 16, 2, verbose=0, shuffle=False)
+        losses.append(history.history["loss"])
+    # Six steps of float32; Adam's steps do not grow with the error.
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
 @each
 def test_any_length(name):
     known = name != "BatchNormalizedLSTM"
@@ -127,6 +146,16 @@ def test_wrapped_layer_is_the_plain_one_with_its_kernels(name, wrap):
         )
     y = array(wrapper(x))
     np.testing.assert_allclose(array(wrapper.remove()(x)), y, atol=1e-6)
+
+
+@each
+def test_layer_has_no_parts_but_what_it_uses(name):
+    layer = made(name)
+    layer.build((2, STEPS, FEATURES))
+    # Keras would build the model anew at each `train_on_batch` otherwise.
+    assert all(part.built for part in layer._flatten_layers())
+    cells = [p for p in layer._flatten_layers() if p.name.endswith("_cell")]
+    assert cells == [layer.cell]
 
 
 def test_frozen_batch_normalized_layer_keeps_its_averages():
