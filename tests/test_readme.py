@@ -284,9 +284,7 @@ def test_recurrent_layers(row):
     name, _, epsilon, momentum, added, _ = row
     layer = getattr(kn.layers, name)(4)
     layer.build((2, 5, 8))
-    check(
-        layer, epsilon, momentum, f"kernel, recurrent_kernel, bias, {added}"
-    )
+    check(layer, epsilon, momentum, f"kernel, recurrent_kernel, bias, {added}")
 
 
 def test_tables_have_every_layer():

@@ -228,9 +228,7 @@ for name, (layer, optimizer) in WAYS.items():
     )
 
 # %%
-figure, (left, right) = plt.subplots(
-    1, 2, figsize=(9, 4), layout="constrained"
-)
+figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 draw(left, orthogonal)
 left.set_title("A recurrent network without gates")
 for name, found in deviations.items():

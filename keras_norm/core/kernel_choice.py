@@ -83,6 +83,8 @@ class KernelChoice:
         self.where = _checked(where)
         self.axis = variable_kernels.checked_axis(axis)
         self.readings: dict[int, Reading] = {}
+        # {id of a variable: index} of the optimizer, once it is built.
+        self._indices: dict[int, int] = {}
 
     @property
     def _layers(self):
@@ -97,7 +99,9 @@ class KernelChoice:
         elif self._layers:
             where = [
                 {
-                    "path": _tail(layer, kernel),
+                    "path": kernel.value.path,
+                    "layer": layer.name,
+                    "index": self._indices.get(id(kernel.value)),
                     "axes": list(kernel.axes),
                     "blocks": list(kernel.blocks),
                     "parts": kernel.gates * kernel.groups,
@@ -113,12 +117,13 @@ class KernelChoice:
             ValueError: nothing, or what is not there, is chosen.
         """
         found = {}
+        self._indices = {id(v): i for i, v in enumerate(variables)}
         if self._layers:
             for _, kernel in _of_layers(self.where, self.axis):
-                for index, variable in enumerate(variables):
-                    if variable is kernel.value:
-                        parts = kernel.gates * kernel.groups
-                        found[index] = Reading(kernel, parts)
+                index = self._indices.get(id(kernel.value))
+                if index is not None:
+                    parts = kernel.gates * kernel.groups
+                    found[index] = Reading(kernel, parts)
         elif isinstance(self.where, list) and isinstance(self.where[0], dict):
             found = _recorded(variables, self.where)
         else:
@@ -177,11 +182,12 @@ def _of_layers(chosen, axis):
     return found
 
 
-def _tail(layer, kernel):
+def _tail(path, layer):
     """The path of a kernel from its layer on: models may be renamed."""
-    parts = kernel.value.path.split("/")
-    start = parts.index(layer.name) if layer.name in parts else 0
-    return "/".join(parts[start:])
+    parts = path.split("/")
+    if layer not in parts:
+        return path
+    return "/".join(parts[len(parts) - 1 - parts[::-1].index(layer) :])
 
 
 def _within(name, path):
@@ -191,16 +197,25 @@ def _within(name, path):
 
 def _recorded(variables, entries):
     found = {}
+    paths = [variable.path for variable in variables]
     for entry in entries:
-        matching = [
-            (index, variable)
-            for index, variable in enumerate(variables)
-            if _within(entry["path"], variable.path)
-        ]
-        for index, variable in matching:
-            axes, blocks = tuple(entry["axes"]), tuple(entry["blocks"])
-            kernel = Kernel(variable.path, None, "", variable, "", axes, blocks)
-            found[index] = Reading(kernel, entry["parts"])
+        tail = _tail(entry["path"], entry["layer"])
+        matching = [i for i, path in enumerate(paths) if _within(tail, path)]
+        if entry["index"] in matching:
+            # Layers of several models may have the same name.
+            matching = [entry["index"]]
+        if len(matching) != 1:
+            raise errors.received(
+                f"`where` must choose one variable for {entry['path']!r}, "
+                "which belongs to a layer of the saved model.",
+                "Give names, or the layers of this model.",
+                matching=[paths[i] for i in matching],
+                variables=paths,
+            )
+        variable = variables[matching[0]]
+        axes, blocks = tuple(entry["axes"]), tuple(entry["blocks"])
+        kernel = Kernel(variable.path, None, "", variable, "", axes, blocks)
+        found[matching[0]] = Reading(kernel, entry["parts"])
     return found
 
 
@@ -210,7 +225,10 @@ def _named(variables, where, axis):
         last = variable.path.split("/")[-1]
         kernel = last in NAMES or last == "embeddings"
         if where is None:
-            wanted = last in NAMES
+            # By its shape alone a depthwise kernel says nothing of neurons,
+            # and one neuron has none to be orthogonal to.
+            single = variable.shape[-1] == 1 and axis is None
+            wanted = last in NAMES and "depthwise" not in last and not single
         elif callable(where):
             wanted = bool(where(variable))
         else:

@@ -52,6 +52,17 @@ def positive(name, value, least=1):
         )
 
 
+def check_epsilon(epsilon) -> float:
+    """`epsilon`, which must not be negative."""
+    if not epsilon >= 0:
+        raise errors.received(
+            "`epsilon` must not be negative.",
+            "Typical values are 1e-5 and 1e-3.",
+            epsilon=epsilon,
+        )
+    return float(epsilon)
+
+
 def channels_of(axis: int, shape: tuple) -> int:
     """Static size of the channel axis of an input of that shape."""
     rank = len(shape)
@@ -155,13 +166,7 @@ class NormalizationLayer(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.axis = self.check_axis(axis)
-        if not epsilon >= 0:
-            raise errors.received(
-                "`epsilon` must not be negative.",
-                "Typical values are 1e-5 and 1e-3.",
-                epsilon=epsilon,
-            )
-        self.epsilon = float(epsilon)
+        self.epsilon = check_epsilon(epsilon)
         self.center = center
         self.scale = scale
         self.beta_initializer = keras.initializers.get(beta_initializer)

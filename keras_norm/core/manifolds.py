@@ -23,8 +23,10 @@ _LEAST = 1e-30
 
 def lengths(m):
     """Lengths of the rows, (count, outputs, 1), positive."""
-    square = ops.sum(ops.square(m), axis=-1, keepdims=True)
-    return ops.sqrt(ops.maximum(square, _LEAST))
+    # In units of the largest: squares of entries over 1e19 are infinite.
+    largest = ops.maximum(ops.max(ops.abs(m), -1, keepdims=True), 1.0)
+    square = ops.sum(ops.square(m / largest), axis=-1, keepdims=True)
+    return largest * ops.sqrt(ops.maximum(square, _LEAST))
 
 
 def unit_rows(m):

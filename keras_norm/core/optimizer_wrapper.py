@@ -110,18 +110,23 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
                 step(gradient, variable, learning_rate)
 
         target.update_step = update_step
-        one_by_one = keras.optimizers.Optimizer._backend_update_step
-        if type(target)._backend_update_step is one_by_one:
+        if not hasattr(target, "_parallel_update_step"):
             return
 
         # Keras' optimizers on PyTorch update all variables in a few fused
         # operations and never call `update_step`.
+        singly = types.MethodType(_one_by_one(type(target)), target)
+        base = keras.optimizers.Optimizer._backend_update_step
+
         def update_steps(gradients, variables, learning_rate):
+            if singly.__func__ is not base:
+                # Nadam moves a state of its own there, once for all.
+                singly(gradients, variables, learning_rate)
+                return
             pairs = list(zip(gradients, variables, strict=True))
             taken = [self.takes_part(position(target, v)) for v in variables]
             rest = [p for p, t in zip(pairs, taken, strict=True) if not t]
             own = [p for p, t in zip(pairs, taken, strict=True) if t]
-            singly = types.MethodType(one_by_one, target)
             for part, run in ((rest, together), (own, singly)):
                 if part:
                     found = map(list, zip(*part, strict=True))
@@ -205,3 +210,10 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
             config.pop("inner_optimizer"), custom_objects=custom_objects
         )
         return cls(inner, **config)
+
+
+def _one_by_one(cls):
+    """The `_backend_update_step` beneath the fused one of a class."""
+    name = "_backend_update_step"
+    found = [vars(base)[name] for base in cls.__mro__ if name in vars(base)]
+    return found[1]

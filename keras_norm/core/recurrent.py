@@ -13,7 +13,9 @@ import keras
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core import configuration
 from keras_norm.core import time_loop
+from keras_norm.core.layer import check_epsilon
 
 # Both bases are for classes that are Keras' own as well.
 _BesideKeras: Any = object
@@ -30,6 +32,31 @@ class NormalizedCell(_BesideKeras):
     gates: int
     # The constructor arguments that Keras' cell does not have.
     own: tuple = ()
+
+    def take(self, epsilon=None, **options):
+        """Keep the arguments of the normalizations: gamma_..., beta_..."""
+        if epsilon is not None:
+            self.epsilon = check_epsilon(epsilon)
+        for name, value in options.items():
+            number = isinstance(value, (int, float))
+            if name.endswith("initializer"):
+                get = (
+                    keras.initializers.Constant
+                    if number
+                    else keras.initializers.get
+                )
+            elif name.endswith("regularizer"):
+                get = keras.regularizers.get
+            else:
+                get = keras.constraints.get
+            setattr(self, name, get(value))
+
+    def get_config(self):
+        """All constructor arguments."""
+        own = {
+            n: configuration.serialize(n, getattr(self, n)) for n in self.own
+        }
+        return {**super().get_config(), **own}
 
     def project(self, inputs, training=False):
         """What the inputs contribute to the gates, (..., gates * units)."""

@@ -16,22 +16,29 @@ from keras_norm.core import primitives
 Statistics = namedtuple("Statistics", "mean variance count")
 
 
-def _table(x, weights):
-    """Moments of (batch, columns) over the samples, for each column."""
-    if weights is not None:
-        weights = ops.expand_dims(weights, 0)
-        if len(weights.shape) == 2:
-            weights = ops.expand_dims(weights, -1)
-    # The samples are the positions of one instance.
-    return moments.measure(ops.expand_dims(x, 0), -1, weights)
+def _moments(x, weights):
+    """(d, pivot, mean, variance, count) over the samples; x = pivot + d.
 
+    The sample axis is kept, with size 1; count is None without weights.
+    """
+    if weights is None:
+        pivot = moments.pivot_of(x, (0,), keepdims=True)
+        d = x - pivot
+        raw = ops.expand_dims(primitives.raw_moments(d, (0,)), 1)
+        variance = ops.maximum(raw[1] - ops.square(raw[0]), 0.0)
+        return d, pivot, raw[0], variance, None
+    w = ops.expand_dims(weights, -1)
+    x = moments.without_padding(x, w)
+    count = ops.sum(w, axis=0, keepdims=True)
 
-def _flat(x, weights):
-    """(batch, time, features) as (batch, columns), with a weight for each."""
-    batch, steps, features = ops.shape(x)
-    if weights is not None:
-        weights = ops.repeat(weights, features, axis=1)
-    return ops.reshape(x, (batch, steps * features)), weights
+    def mean(t):
+        total = ops.sum(ops.where(w > 0, w * t, 0.0), axis=0, keepdims=True)
+        return total / ops.maximum(count, moments.TINY)
+
+    pivot = moments.settled(mean(x))
+    d = x - pivot
+    m = mean(d)
+    return d, pivot, m, mean(ops.square(d - m)), count
 
 
 def normalize(x, gamma, beta, epsilon, weights=None):
@@ -44,17 +51,9 @@ def normalize(x, gamma, beta, epsilon, weights=None):
         epsilon: added to the variance.
         weights: of the samples, x's shape without the features, or None.
     """
-    if len(x.shape) == 3:
-        shape = ops.shape(x)
-        flat, weights = _flat(x, weights)
-        gamma, beta = (ops.tile(t, (1, shape[1])) for t in (gamma, beta))
-        y = normalize(flat, gamma, beta, epsilon, weights)
-        return ops.reshape(y, shape)
-    table = _table(x, weights)
-    scale = gamma * ops.rsqrt(table.variance + epsilon)
-    offset = beta - table.mean * scale
-    y = primitives.affine(table.data, table.view(scale), table.view(offset))
-    return ops.squeeze(y, 0)
+    d, _, mean, variance, _ = _moments(x, weights)
+    scale = gamma * ops.rsqrt(variance + epsilon)
+    return primitives.affine(d, scale, beta - mean * scale)
 
 
 def normalize_by(x, mean, variance, gamma, beta, epsilon):
@@ -64,17 +63,11 @@ def normalize_by(x, mean, variance, gamma, beta, epsilon):
 
 def measure(x, weights=None) -> Statistics:
     """The statistics of (batch, time, features), without gradient."""
-    batch, steps, features = ops.shape(x)
-    table = _table(*_flat(ops.stop_gradient(x), weights))
-    if weights is None:
-        count = ops.ones((steps, 1), x.dtype) * ops.cast(batch, x.dtype)
-    else:
-        count = ops.expand_dims(ops.sum(weights, axis=0), -1)
-    mean, variance = (
-        ops.reshape(t, (steps, features))
-        for t in (table.pivot + table.mean, table.variance)
-    )
-    return Statistics(mean, variance, count)
+    x = ops.stop_gradient(x)
+    _, pivot, mean, variance, count = _moments(x, weights)
+    if count is None:
+        count = ops.sum(ops.ones_like(x[..., :1]), axis=0, keepdims=True)
+    return Statistics(*(t[0] for t in (pivot + mean, variance, count)))
 
 
 def rows(steps, limit):

@@ -60,7 +60,8 @@ class Riemannian(OptimizerWrapper):
             variable or any consecutive part of a variable's path ("dense_1",
             "lstm_cell/recurrent_kernel"); built layers or models, or a list
             of them; a function of a variable. None: all variables named
-            kernel or ..._kernel that can lie on the manifold. Recurrent
+            kernel or ..._kernel that can lie on the manifold, but those of one
+            output and depthwise ones. Recurrent
             kernels are matrices of each gate. Only layers tell the gates of
             the other kernels of a recurrent layer, convolution groups, and
             which axes are outputs.

@@ -49,6 +49,7 @@ INNERS = {
         0.1, 0.9, nesterov=True, **options
     ),
     "adam": lambda **options: keras.optimizers.Adam(0.1, **options),
+    "nadam": lambda **options: keras.optimizers.Nadam(0.1, **options),
     "rmsprop": lambda **options: keras.optimizers.RMSprop(0.1, **options),
 }
 OPTIONS = {
@@ -75,6 +76,19 @@ def test_others_take_the_inner_step(inner, option):
     _, bias = run(wrapped)
     # On PyTorch both take the fused operations.
     assert np.abs(bias - plain).max() <= 1e-6
+
+
+@pytest.mark.parametrize("inner", list(INNERS))
+def test_a_hand_that_does_nothing_changes_nothing(inner):
+    class Still(OptimizerWrapper):
+        pass
+
+    plain, wrapped = run(INNERS[inner]()), run(Still(INNERS[inner]()))
+    for a, b in zip(plain, wrapped, strict=True):
+        # Four steps, each of one rounding of weights up to 2.5 (1.2e-7) and of
+        # some twenty roundings (6e-8) of a step of 0.1, three times that where
+        # Nadam divides by 1 - u; once with PyTorch's fused operations.
+        assert np.abs(a - b).max() <= 4 * 2 * (1.2e-7 + 3 * 20 * 0.1 * 6e-8)
 
 
 def test_hooks_see_what_is_used():

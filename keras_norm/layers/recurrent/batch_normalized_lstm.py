@@ -9,6 +9,7 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import time_loop
 from keras_norm.core import time_steps
+from keras_norm.core.layer import check_epsilon
 from keras_norm.core.layer import positive
 from keras_norm.core.layer import statistics_dtype
 from keras_norm.core.recurrent import NormalizedRecurrentLayer
@@ -41,8 +42,8 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
         unbiased: keep variances divided by samples - 1, as PyTorch programs.
         gamma_initializer: initializer of the gains, or a number. Near 0, so
             that tanh has gradients.
-        beta_initializer: initializer of the offset of the cell state. Those of
-            the gates are the bias.
+        beta_initializer: the same of the offset of the cell state. Those of the
+            gates are the bias.
         gamma_regularizer: regularizer of the gains.
         beta_regularizer: regularizer of the offset of the cell state.
         gamma_constraint: constraint of the gains.
@@ -110,8 +111,6 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
         beta_constraint=None,
         **kwargs,
     ):
-        if isinstance(gamma_initializer, (int, float)):
-            gamma_initializer = keras.initializers.Constant(gamma_initializer)
         own = {
             "gamma_initializer": gamma_initializer,
             "beta_initializer": beta_initializer,
@@ -125,7 +124,7 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
             positive("max_time_steps", max_time_steps)
         self.max_time_steps = max_time_steps
         self.momentum = check_momentum("momentum", momentum)
-        self.epsilon = epsilon
+        self.epsilon = check_epsilon(epsilon)
         self.unbiased = unbiased
 
     def build(self, sequences_shape, initial_state_shape=None):

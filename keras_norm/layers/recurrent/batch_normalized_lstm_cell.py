@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from keras_norm.core import configuration
 from keras_norm.core.recurrent import NormalizedCell
 
 # What is normalized: products with the inputs, products with the states, and
@@ -43,19 +42,14 @@ class BatchNormalizedLSTMCell(NormalizedCell, keras.layers.LSTMCell):
         **kwargs,
     ):
         super().__init__(units, *args, **kwargs)
-        self.gamma_initializer = keras.initializers.get(gamma_initializer)
-        self.beta_initializer = keras.initializers.get(beta_initializer)
-        self.gamma_regularizer = keras.regularizers.get(gamma_regularizer)
-        self.beta_regularizer = keras.regularizers.get(beta_regularizer)
-        self.gamma_constraint = keras.constraints.get(gamma_constraint)
-        self.beta_constraint = keras.constraints.get(beta_constraint)
-
-    def get_config(self):
-        """All constructor arguments."""
-        own = {
-            n: configuration.serialize(n, getattr(self, n)) for n in self.own
-        }
-        return {**super().get_config(), **own}
+        self.take(
+            gamma_initializer=gamma_initializer,
+            beta_initializer=beta_initializer,
+            gamma_regularizer=gamma_regularizer,
+            beta_regularizer=beta_regularizer,
+            gamma_constraint=gamma_constraint,
+            beta_constraint=beta_constraint,
+        )
 
     def features(self, site):
         """How many numbers are normalized at a site."""

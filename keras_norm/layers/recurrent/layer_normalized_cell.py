@@ -5,11 +5,9 @@ gain is that layer's `gamma`. Offsets of the gates would only be added to the
 biases of the cell, which so are the offsets.
 """
 
-import keras
 from keras import ops
 
 from keras_norm import errors
-from keras_norm.core import configuration
 from keras_norm.core.recurrent import NormalizedCell
 from keras_norm.layers.area.group_normalization import GroupNormalization
 from keras_norm.layers.area.layer_normalization import LayerNormalization
@@ -46,10 +44,12 @@ class LayerNormalizedCell(NormalizedCell):
             raise errors.unknown_name("placement", placement, list(PLACEMENTS))
         self.placement = placement
         self.norm_per_gate = norm_per_gate
-        self.epsilon = epsilon
-        self.gamma_initializer = keras.initializers.get(gamma_initializer)
-        self.gamma_regularizer = keras.regularizers.get(gamma_regularizer)
-        self.gamma_constraint = keras.constraints.get(gamma_constraint)
+        self.take(
+            epsilon,
+            gamma_initializer=gamma_initializer,
+            gamma_regularizer=gamma_regularizer,
+            gamma_constraint=gamma_constraint,
+        )
 
     @property
     def separate(self):
@@ -72,13 +72,6 @@ class LayerNormalizedCell(NormalizedCell):
         )
         layer.build((None, gates * self.units))
         return layer
-
-    def get_config(self):
-        """All constructor arguments."""
-        own = {
-            n: configuration.serialize(n, getattr(self, n)) for n in self.own
-        }
-        return {**super().get_config(), **own}
 
 
 def normalized(layer, x):

@@ -34,7 +34,8 @@ class LayerNormalizedGRU(NormalizedRecurrentLayer, keras.layers.GRU):
             n = tanh(LN(V x + r T h) + b).
         norm_per_gate: one mean and variance for each of z and r, not for both.
         epsilon: added to the variance, inside the root.
-        gamma_initializer: initializer of the gains. The offsets are the bias.
+        gamma_initializer: initializer of the gains, or a number. The offsets
+            are the bias.
         gamma_regularizer: regularizer of the gains.
         gamma_constraint: constraint of the gains.
         **kwargs: keywords of `keras.layers.GRU`.

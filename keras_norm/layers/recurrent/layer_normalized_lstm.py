@@ -30,8 +30,8 @@ class LayerNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
         norm_per_gate: one mean and variance for each gate, not for all four.
         normalize_carry: hand LN(c) on to the next step, not c.
         epsilon: added to the variance, inside the root.
-        gamma_initializer: initializer of the gains.
-        beta_initializer: initializer of the offset of the cell state. Those of
+        gamma_initializer: initializer of the gains, or a number.
+        beta_initializer: the same of the offset of the cell state. Those of
             the gates are the bias.
         gamma_regularizer: regularizer of the gains.
         beta_regularizer: regularizer of the offset of the cell state.

@@ -29,8 +29,8 @@ class LayerNormalizedLSTMCell(LayerNormalizedCell, keras.layers.LSTMCell):
         norm_per_gate: one mean and variance for each gate, not for all four.
         normalize_carry: hand LN(c) on to the next step, not c.
         epsilon: added to the variance, inside the root.
-        gamma_initializer: initializer of the gains.
-        beta_initializer: initializer of the offset of the cell state.
+        gamma_initializer: initializer of the gains, or a number.
+        beta_initializer: the same of the offset of the cell state.
         gamma_regularizer: regularizer of the gains.
         beta_regularizer: regularizer of the offset of the cell state.
         gamma_constraint: constraint of the gains.
@@ -81,9 +81,11 @@ class LayerNormalizedLSTMCell(LayerNormalizedCell, keras.layers.LSTMCell):
     ):
         super().__init__(units, *args, **kwargs)
         self.normalize_carry = normalize_carry
-        self.beta_initializer = keras.initializers.get(beta_initializer)
-        self.beta_regularizer = keras.regularizers.get(beta_regularizer)
-        self.beta_constraint = keras.constraints.get(beta_constraint)
+        self.take(
+            beta_initializer=beta_initializer,
+            beta_regularizer=beta_regularizer,
+            beta_constraint=beta_constraint,
+        )
 
     def build(self, input_shape):
         """Create Keras' weights, then gains and the state's offset."""

@@ -112,6 +112,33 @@ def test_any_length(name):
         np.testing.assert_allclose(y, array(direct), rtol=0, atol=1e-6)
 
 
+@pytest.mark.compile
+def test_batches_of_several_lengths():
+    inputs = keras.Input((None, FEATURES))
+    y = made("BatchNormalizedLSTM", max_time_steps=4)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(y))
+    model.compile("sgd", "mse", jit_compile=JIT)
+    x, y = data(16)
+    cell = model.layers[1].cell
+    for steps, rows in ((3, 3), (5, 4)):
+        before = array(cell.input_moving_mean).copy()
+        model.fit(x[:, :steps], y, verbose=0)
+        moved = np.any(array(cell.input_moving_mean) != before, axis=1)
+        assert moved.tolist() == [row < rows for row in range(4)]
+
+
+@each
+def test_arguments_of_the_normalizations(name):
+    layer = made(name, **{**LAYERS[name], "gamma_initializer": 0.3})
+    layer.build((2, STEPS, FEATURES))
+    gammas = [w for w in layer.weights if w.name.endswith("gamma")]
+    assert gammas
+    for gamma in gammas:
+        np.testing.assert_allclose(array(gamma), 0.3, rtol=1e-6)
+    with pytest.raises(ValueError, match="epsilon"):
+        made(name, epsilon=-1.0)
+
+
 @each
 @pytest.mark.parametrize(
     "wrap",
