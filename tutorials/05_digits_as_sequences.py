@@ -59,8 +59,10 @@ sequences = (images / 16.0).astype("float32").reshape(len(images), STEPS, -1)
 train_x, test_x, train_y, test_y = train_test_split(
     sequences, labels, test_size=0.25, stratify=labels, random_state=0
 )
-if QUICK:
-    train_x, train_y = train_x[:128], train_y[:128]
+# Whole batches: one of the three that are left over, the last of every epoch,
+# would make up a tenth of the moving averages.
+whole = 128 if QUICK else len(train_x) // BATCH_SIZE * BATCH_SIZE
+train_x, train_y = train_x[:whole], train_y[:whole]
 print(f"{len(train_x)} sequences to learn from, {len(test_x)} to be tested on")
 print(f"of {STEPS} time steps of {train_x.shape[-1]} numbers")
 
@@ -106,6 +108,14 @@ def learn(model, optimizer, callbacks=()):
     return history.history["val_accuracy"]
 
 
+def adam():
+    """Adam, its learning rate falling to 0."""
+    steps = EPOCHS * len(train_x) // BATCH_SIZE
+    return keras.optimizers.Adam(
+        keras.optimizers.schedules.CosineDecay(1e-2, steps)
+    )
+
+
 READERS = {
     "LSTM": lambda: keras.layers.LSTM(UNITS, use_cudnn=False),
     "layer-normalized": lambda: kn.layers.LayerNormalizedLSTM(UNITS),
@@ -118,9 +128,7 @@ READERS = {
 curves = {}
 for name, layer in READERS.items():
     start = time.monotonic()
-    curves[name] = np.array(
-        [learn(model_of(layer, s), keras.optimizers.Adam(1e-2)) for s in SEEDS]
-    )
+    curves[name] = np.array([learn(model_of(layer, s), adam()) for s in SEEDS])
     last = curves[name][:, -1]
     print(
         f"{name:18} accuracy {last.mean():.3f} (from {last.min():.3f} to "
@@ -149,6 +157,14 @@ keep(figure, "05_digits_as_sequences_lstm.png")
 
 # %% [markdown]
 # ![Accuracy of four LSTMs](05_digits_as_sequences_lstm.png)
+#
+# All four learn to read, and on a task as small as this none of the
+# normalizations is ahead of the plain LSTM in the end: its gates were made for
+# such distances. What the picture does show: layer normalization starts fastest
+# and varies least between seeds at first. Batch normalization jumps from epoch
+# to epoch while the learning rate is high, since what it shows on unseen digits
+# is computed with moving averages of 64 time steps, each of which lags behind
+# its batches; as the rate falls, they catch up.
 #
 # ## An orthogonal recurrent kernel
 #
@@ -240,3 +256,8 @@ keep(figure, "05_digits_as_sequences_orthogonal.png")
 
 # %% [markdown]
 # ![Orthogonal recurrent kernels](05_digits_as_sequences_orthogonal.png)
+#
+# Without a constraint U leaves the orthogonal matrices within the first epoch,
+# and the longer it trains the worse it reads. Both others stay on them to the
+# accuracy of float32, and read better from about the tenth epoch on; between
+# the two ways the seeds make more of a difference than the way.
