@@ -105,13 +105,16 @@ sys.exit(pytest.main(["-q", "-m", "smoke", *sys.argv[2:]]))
 @pytest.mark.once
 def test_import_adds_little_to_the_import_of_keras(tmp_path):
     code = """
-import time, keras
+import time
 start = time.perf_counter()
+import keras
+between = time.perf_counter()
 import keras_norm
-print(time.perf_counter() - start)
+print((time.perf_counter() - between) / (between - start))
 """
-    seconds = [float(run(code, cwd=tmp_path)) for _ in range(3)]
-    assert statistics.median(seconds) <= 0.3, seconds
+    # 4 to 9 % of the import of Keras with its backend, whatever the machine.
+    shares = [float(run(code, cwd=tmp_path)) for _ in range(3)]
+    assert statistics.median(shares) <= 0.15, shares
 
 
 def test_import_needs_keras_numpy_and_one_backend(tmp_path):

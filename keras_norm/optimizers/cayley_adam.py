@@ -69,7 +69,7 @@ class CayleyAdam(Cayley, keras.optimizers.Adam):
     >>> import keras
     >>> import keras_norm as kn
     >>> w = keras.Variable([[3.0], [4.0]], name="kernel")
-    >>> optimizer = kn.optimizers.CayleyAdam(0.5)
+    >>> optimizer = kn.optimizers.CayleyAdam(0.5, where="kernel")
     >>> optimizer.build([w])
     >>> optimizer.apply([keras.ops.ones((2, 1))])
     >>> print(keras.ops.convert_to_numpy(w).round(4))

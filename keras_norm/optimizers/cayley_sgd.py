@@ -63,7 +63,7 @@ class CayleySGD(Cayley, keras.optimizers.SGD):
     >>> import keras
     >>> import keras_norm as kn
     >>> w = keras.Variable([[3.0], [4.0]], name="kernel")
-    >>> optimizer = kn.optimizers.CayleySGD(0.5)
+    >>> optimizer = kn.optimizers.CayleySGD(0.5, where="kernel")
     >>> optimizer.build([w])
     >>> print(keras.ops.convert_to_numpy(w).round(4))
     [[0.6]

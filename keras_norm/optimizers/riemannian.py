@@ -84,7 +84,7 @@ class Riemannian(OptimizerWrapper):
     >>> import keras_norm as kn
     >>> w = keras.Variable([[3.0], [4.0]], name="kernel")
     >>> optimizer = kn.optimizers.Riemannian(
-    ...     keras.optimizers.SGD(0.5), "oblique")
+    ...     keras.optimizers.SGD(0.5), "oblique", where="kernel")
     >>> optimizer.build([w])
     >>> print(keras.ops.convert_to_numpy(w).round(4))
     [[0.6]
