@@ -59,10 +59,8 @@ sequences = (images / 16.0).astype("float32").reshape(len(images), STEPS, -1)
 train_x, test_x, train_y, test_y = train_test_split(
     sequences, labels, test_size=0.25, stratify=labels, random_state=0
 )
-# Whole batches: one of the three that are left over, the last of every epoch,
-# would make up a tenth of the moving averages.
-whole = 128 if QUICK else len(train_x) // BATCH_SIZE * BATCH_SIZE
-train_x, train_y = train_x[:whole], train_y[:whole]
+if QUICK:
+    train_x, train_y = train_x[:128], train_y[:128]
 print(f"{len(train_x)} sequences to learn from, {len(test_x)} to be tested on")
 print(f"of {STEPS} time steps of {train_x.shape[-1]} numbers")
 
@@ -110,7 +108,7 @@ def learn(model, optimizer, callbacks=()):
 
 def adam():
     """Adam, its learning rate falling to 0."""
-    steps = EPOCHS * len(train_x) // BATCH_SIZE
+    steps = EPOCHS * -(-len(train_x) // BATCH_SIZE)
     return keras.optimizers.Adam(
         keras.optimizers.schedules.CosineDecay(1e-2, steps)
     )
