@@ -158,11 +158,11 @@ keep(figure, "05_digits_as_sequences_lstm.png")
 #
 # All four learn to read, and on a task as small as this none of the
 # normalizations is ahead of the plain LSTM in the end: its gates were made for
-# such distances. What the picture does show: layer normalization starts fastest
-# and varies least between seeds at first. Batch normalization jumps from epoch
-# to epoch while the learning rate is high, since what it shows on unseen digits
-# is computed with moving averages of 64 time steps, each of which lags behind
-# its batches; as the rate falls, they catch up.
+# such distances. Batch normalization jumps from epoch to epoch: what it shows on
+# unseen digits is computed with moving averages of 64 time steps, and what one
+# of them is off by goes on to all that follow. (The last batch of an epoch,
+# three sequences here, makes up a tenth of each average. Leave such batches
+# out, or raise `momentum`, where that matters.)
 #
 # ## An orthogonal recurrent kernel
 #
