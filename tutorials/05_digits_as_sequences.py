@@ -158,9 +158,9 @@ keep(figure, "05_digits_as_sequences_lstm.png")
 #
 # All four learn to read, and on a task as small as this none of the
 # normalizations is ahead of the plain LSTM in the end: its gates were made for
-# such distances. Batch normalization jumps from epoch to epoch: what it shows on
-# unseen digits is computed with moving averages of 64 time steps, and what one
-# of them is off by goes on to all that follow. (The last batch of an epoch,
+# such distances. Batch normalization jumps from epoch to epoch: what it shows
+# on unseen digits is computed with moving averages of 64 time steps, and what
+# one of them is off by goes on to all that follow. (The last batch of an epoch,
 # three sequences here, makes up a tenth of each average. Leave such batches
 # out, or raise `momentum`, where that matters.)
 #
