@@ -6,6 +6,7 @@
 
 from keras_norm import analysis
 from keras_norm import areas
+from keras_norm import callbacks
 from keras_norm import catalog
 from keras_norm import constraints
 from keras_norm import layers
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "analysis",
     "areas",
+    "callbacks",
     "catalog",
     "constraints",
     "layers",

@@ -9,6 +9,8 @@ import keras
 import pytest
 
 from contract.table import area
+from contract.table import backward_statistics
+from contract.table import compensated_statistics
 from contract.table import composed
 from contract.table import linear
 from contract.table import mixture
@@ -27,6 +29,8 @@ CHAPTERS = (
     recovery,
     mixture,
     statistics,
+    backward_statistics,
+    compensated_statistics,
     composed,
 )
 TABLE = [row for chapter in CHAPTERS for row in chapter.ROWS]

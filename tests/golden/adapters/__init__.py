@@ -6,6 +6,8 @@ arguments; it never looks at a row's name.
 
 import keras_norm as kn
 from golden.adapters import area
+from golden.adapters import backward_statistics
+from golden.adapters import compensated_statistics
 from golden.adapters import deconvolution
 from golden.adapters import mixture
 from golden.adapters import operation
@@ -26,6 +28,8 @@ CHAPTERS = (
     recovery,
     mixture,
     statistics,
+    backward_statistics,
+    compensated_statistics,
     recurrent,
 )
 

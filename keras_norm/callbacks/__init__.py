@@ -1,0 +1,3 @@
+"""Callbacks for `fit`: schedules of layers, statistics after training."""
+
+__all__: list[str] = []

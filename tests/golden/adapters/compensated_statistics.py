@@ -1,0 +1,3 @@
+"""Statistics of other batches, layers or parts, brought up to date."""
+
+ADAPTERS: dict = {}
