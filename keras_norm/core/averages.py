@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core.distribution import replica_count
+from keras_norm.core.distribution import replica_gather
 from keras_norm.core.distribution import replica_sum
 from keras_norm.core.moments import TINY
 from keras_norm.core.moments import settled
@@ -62,13 +63,20 @@ class Averages:
         plain = count is None and not area.synchronized
         self.alone = one and plain and self.width == 1
         base, self._weighed = self._base(), None
-        if area.synchronized and replica_count() > 1:
+        # Do other replicas see entries of the same parts?
+        self.shared = area.synchronized and replica_count() > 1
+        if self.shared:
             weight = ops.broadcast_to(
                 self.weight, (ops.shape(self.weight)[0], self.groups)
             )
-            # One collective for both: their order must be the same everywhere.
-            both = replica_sum(ops.concatenate([base, weight], axis=0))
-            base, self._weighed = both[:1] / replica_count(), both[1:]
+            # A replica without entries knows no value of the data.
+            some = ops.sum(weight, axis=0, keepdims=True) > 0
+            some = ops.cast(some, self.dtype)
+            # One collective for all: their order must be the same everywhere.
+            sent = ops.concatenate([some * base, some, weight], axis=0)
+            sent = replica_sum(sent)
+            base = sent[:1] / ops.maximum(sent[1:2], 1.0)
+            self._weighed = sent[2:]
         self.base = base if self.alone else settled(base)
 
     @property
@@ -249,7 +257,11 @@ class Averages:
             zero = ops.zeros((1, self.c), t.dtype)
             t = ops.concatenate([t, zero])
             t = ops.reshape(t, (1, -1, self.groups, self.width))
-            return ops.max(t, axis=(1, 3))
+            largest = ops.max(t, axis=(1, 3))
+            if self.shared:
+                each = replica_gather(ops.expand_dims(largest, -1))
+                largest = ops.max(each, axis=-1)
+            return largest
         return ops.max(self.cut(t), axis=(1, 3))
 
     def spread(self, compact):

@@ -144,16 +144,20 @@ class RangeDeviation(_ByDeviation):
         mean, _ = Center().measure(table, averages, epsilon)
         c = about(table, averages, mean)
         values, valid = side_by_side(table, averages, c)
-        low, high, used, n = self._chunks(values, valid, table.mask)
+        gaps = table.mask is not None or averages.shared
+        low, high, used, n = self._chunks(values, valid, gaps)
         spread = ops.sum(high - low, axis=-1) / ops.maximum(used, 1.0)
         fix = 1.0 / ops.sqrt(2.0 * ops.log(ops.maximum(n, 2.0)))
         if self.scale_fix == "code":
             fix = fix * 0.175 * (1 + math.sqrt(math.pi * math.log(4)))
         return mean, spread * fix + epsilon
 
-    def _chunks(self, values, valid, mask):
-        """Extremes of every chunk, chunks in use, entries of a chunk."""
-        if mask is not None:
+    def _chunks(self, values, valid, gaps):
+        """Extremes of every chunk, chunks in use, entries of a chunk.
+
+        `gaps`: entries that do not count may lie between others.
+        """
+        if gaps:
             return self._masked_chunks(values, valid)
         chunks = self.num_chunks
         count = ops.shape(values)[-1] - 1

@@ -6,6 +6,7 @@ With no runtime active every function here is the identity.
 """
 
 import keras
+from keras import ops
 
 _torch_sum = None
 
@@ -69,3 +70,50 @@ def replica_count() -> int:
 
         return torch.distributed.get_world_size()
     return 1
+
+
+def replica_index():
+    """The number of this replica, from 0: an int or an integer tensor."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        context = _tensorflow_context()
+        return context.replica_id_in_sync_group if context else 0
+    if backend == "torch" and _torch_reduce():
+        import torch
+
+        return torch.distributed.get_rank()
+    return 0
+
+
+def replica_gather(tensor):
+    """The entries of all replicas side by side along the last axis.
+
+    Replicas may hold different numbers; what is missing is filled with 0. A
+    sum over replicas of tensors in which each has a place of its own, so that
+    gradients come back.
+    """
+    replicas = replica_count()
+    if replicas == 1:
+        return tensor
+    places = ops.arange(replicas, dtype="int32")
+    mine = ops.cast(ops.equal(places, replica_index()), tensor.dtype)
+    *leading, size = ops.shape(tensor)
+    sizes = replica_sum(mine * ops.cast(size, tensor.dtype))
+    most = ops.cast(ops.max(sizes), "int32")
+    fill = ops.zeros((*leading, most - size), tensor.dtype)
+    tensor = ops.concatenate([tensor, fill], axis=-1)
+    placed = ops.expand_dims(tensor, -2) * ops.expand_dims(mine, -1)
+    return ops.reshape(replica_sum(placed), (*leading, -1))
+
+
+def check_loop(what) -> None:
+    """Refuse sums over replicas within a loop where the runtime has none.
+
+    Args:
+        what: who needs them, and what can be done about it.
+    """
+    if keras.backend.backend() == "tensorflow" and replica_count() > 1:
+        raise ValueError(
+            "TensorFlow cannot add up over replicas within a loop, which "
+            f"{what}"
+        )

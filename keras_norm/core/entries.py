@@ -10,6 +10,8 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core import moments
+from keras_norm.core.distribution import replica_gather
+from keras_norm.core.distribution import replica_sum
 
 
 def extreme_of_gaussians(n):
@@ -50,13 +52,16 @@ def number_seen(table, averages):
     seen = ops.cast(table.mask > 0, averages.dtype)
     if table.axes:
         seen = ops.sum(seen, axis=table.axes)
-    return averages.total(ops.broadcast_to(seen, ops.shape(averages.count)))
+    seen = ops.broadcast_to(seen, ops.shape(averages.count))
+    seen = averages.total(seen)
+    return replica_sum(seen) if averages.shared else seen
 
 
 def side_by_side(table, averages, t):
     """Entries of each part in (parts, groups, entries), and which count.
 
     One entry that does not count is appended, so that an empty part has one.
+    Synchronized replicas gather their entries, in order.
     """
     rows = averages.area.rows
     if rows not in ("all", "each"):
@@ -84,7 +89,10 @@ def side_by_side(table, averages, t):
     if table.mask is not None:
         seen = ops.cast(table.mask > 0, t.dtype)
         valid = ops.broadcast_to(seen, ops.shape(t))
-    return flat(t), flat(valid) > 0
+    values, valid = flat(t), flat(valid)
+    if averages.shared:
+        values, valid = replica_gather(values), replica_gather(valid)
+    return values, valid > 0
 
 
 def sorted_entries(values, valid):

@@ -10,17 +10,23 @@ from keras import ops
 
 from keras_norm.core import moments
 from keras_norm.core import primitives
+from keras_norm.core.distribution import replica_count
+from keras_norm.core.distribution import replica_sum
 
 # mean, variance: (time, features) or (1, features). count: of samples, (time,
 # 1) or (1, 1).
 Statistics = namedtuple("Statistics", "mean variance count")
 
 
-def _moments(x, weights):
+def _moments(x, weights, synchronized=False):
     """(d, pivot, mean, variance, count) over the samples; x = pivot + d.
 
     The sample axis is kept, with size 1; count is None without weights.
     """
+    shared = synchronized and replica_count() > 1
+    if shared and weights is None:
+        # Replicas may hold different numbers of samples.
+        weights = ops.ones_like(x[..., 0])
     if weights is None:
         pivot = moments.pivot_of(x, (0,), keepdims=True)
         d = x - pivot
@@ -29,11 +35,16 @@ def _moments(x, weights):
         return d, pivot, raw[0], variance, None
     w = ops.expand_dims(weights, -1)
     x = moments.without_padding(x, w)
-    count = ops.sum(w, axis=0, keepdims=True)
+
+    def total(t):
+        t = ops.sum(t, axis=0, keepdims=True)
+        return replica_sum(t) if shared else t
+
+    count = total(w)
 
     def mean(t):
-        total = ops.sum(ops.where(w > 0, w * t, 0.0), axis=0, keepdims=True)
-        return total / ops.maximum(count, moments.TINY)
+        t = total(ops.where(w > 0, w * t, 0.0))
+        return t / ops.maximum(count, moments.TINY)
 
     pivot = moments.settled(mean(x))
     d = x - pivot
@@ -41,7 +52,7 @@ def _moments(x, weights):
     return d, pivot, m, mean(ops.square(d - m)), count
 
 
-def normalize(x, gamma, beta, epsilon, weights=None):
+def normalize(x, gamma, beta, epsilon, weights=None, synchronized=False):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta over the samples.
 
     Args:
@@ -50,8 +61,9 @@ def normalize(x, gamma, beta, epsilon, weights=None):
         beta: (1, features).
         epsilon: added to the variance.
         weights: of the samples, x's shape without the features, or None.
+        synchronized: over the samples of all replicas.
     """
-    d, _, mean, variance, _ = _moments(x, weights)
+    d, _, mean, variance, _ = _moments(x, weights, synchronized)
     scale = gamma * ops.rsqrt(variance + epsilon)
     return primitives.affine(d, scale, beta - mean * scale)
 
@@ -61,10 +73,10 @@ def normalize_by(x, mean, variance, gamma, beta, epsilon):
     return (x - mean) * (gamma * ops.rsqrt(variance + epsilon)) + beta
 
 
-def measure(x, weights=None) -> Statistics:
+def measure(x, weights=None, synchronized=False) -> Statistics:
     """The statistics of (batch, time, features), without gradient."""
     x = ops.stop_gradient(x)
-    _, pivot, mean, variance, count = _moments(x, weights)
+    _, pivot, mean, variance, count = _moments(x, weights, synchronized)
     if count is None:
         count = ops.sum(ops.ones_like(x[..., :1]), axis=0, keepdims=True)
     return Statistics(*(t[0] for t in (pivot + mean, variance, count)))

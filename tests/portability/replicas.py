@@ -1,7 +1,8 @@
 """What the replicas of every backend are asked: the same as one device.
 
-Every layer that can be synchronized, at a moderate and at a large mean, and
-with a mask that leaves the replicas different numbers of entries.
+Every layer that can be synchronized, at a moderate and at a large mean, with a
+mask that leaves the replicas different numbers of entries, and with parts of
+the batch of different sizes.
 """
 
 from collections import namedtuple
@@ -9,6 +10,8 @@ from collections import namedtuple
 import keras
 import numpy as np
 
+from contract.method import Method
+from contract.method import mapped
 from contract.methods import METHODS
 from keras_norm.core import configuration
 
@@ -22,7 +25,31 @@ MASKED = (
     "SwitchableNormalization",
 )
 
-Case = namedtuple("Case", "method shift masked")
+# Each has a path of its own for what replicas hold different numbers of.
+UNEVEN = (
+    "BatchNormalization",
+    "IterativeNormalization",
+    "LpBatchNormalization",
+    "RangeBatchNormalization",
+    "SwitchableNormalization",
+)
+JAX = keras.backend.backend() == "jax"
+# Statistics of every time step. TensorFlow needs the loop unrolled.
+RECURRENT = Method(
+    "BatchNormalizedLSTM",
+    90,
+    options={
+        "units": 4,
+        "return_sequences": True,
+        "unroll": True,
+        "seed": 1,
+    },
+    ranks=(3,),
+    result=mapped(4),
+)
+
+# first: samples that the first of two replicas has.
+Case = namedtuple("Case", "method shift masked first", defaults=(BATCH // 2,))
 
 
 def cases():
@@ -40,12 +67,20 @@ def cases():
     renorm = [m for m in methods if m.label == "renorm"]
     found = [Case(first["BatchNormalization"], 0.5, False)]
     found += [Case(m, 1e4, False) for m in [*first.values(), *renorm]]
-    return found + [Case(first[name], 1e4, True) for name in MASKED]
+    found += [Case(first[name], 1e4, True) for name in MASKED]
+    found += [Case(RECURRENT, 0.5, False), Case(RECURRENT, 0.5, True)]
+    if JAX:
+        # Sharded arrays have shards of one size.
+        return found
+    uneven = [Case(first[name], 1e4, False, 3) for name in UNEVEN]
+    found += [*uneven, Case(RECURRENT, 0.5, False, 3)]
+    return [*found, Case(first["BatchNormalization"], 1e4, False, 0)]
 
 
 def name_of(case):
     mask = ", masked" if case.masked else ""
-    return f"{case.method}, {case.shift:g}{mask}"
+    sizes = "" if case.first == BATCH // 2 else f", {case.first} samples"
+    return f"{case.method}, {case.shift:g}{mask}{sizes}"
 
 
 def make(case):
@@ -66,7 +101,8 @@ def arrays(case):
         mask[: BATCH // 4] = False
         mask[0, 0] = True
         # No loss looks at what is masked.
-        upstream *= mask[..., None, None]
+        trailing = (1,) * (upstream.ndim - 2)
+        upstream *= mask.reshape(*mask.shape, *trailing)
     return inputs, upstream, mask
 
 
@@ -88,13 +124,17 @@ def fit_data():
 
 
 def fit_model(layers):
+    def dense(units):
+        initializer = keras.initializers.GlorotUniform(seed=1)
+        return keras.layers.Dense(units, kernel_initializer=initializer)
+
     model = keras.Sequential(
         [
             keras.Input((6,)),
             layers.BatchNormalization(momentum=0.5, synchronized=True),
-            keras.layers.Dense(
-                2, kernel_initializer=keras.initializers.GlorotUniform(seed=1)
-            ),
+            dense(4),
+            layers.IterativeNormalization(group_size=2, synchronized=True),
+            dense(2),
         ]
     )
     model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)

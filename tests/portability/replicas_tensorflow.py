@@ -24,14 +24,13 @@ from keras_norm.core.distribution import replica_sum  # noqa: E402
 folder = Path(sys.argv[1])
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert strategy.num_replicas_in_sync == 2
-HALF = replicas.BATCH // 2
 
 
-def split(array):
+def split(array, first):
     """An array over the replicas, its first axis divided."""
-    halves = [tf.constant(array[:HALF]), tf.constant(array[HALF:])]
+    parts = [tf.constant(array[:first]), tf.constant(array[first:])]
     return strategy.experimental_distribute_values_from_function(
-        lambda context: halves[context.replica_id_in_sync_group]
+        lambda context: parts[context.replica_id_in_sync_group]
     )
 
 
@@ -68,9 +67,9 @@ def run(case):
         return strategy.run(step, args=arguments)
 
     y, dx, dw = both(
-        [split(a) for a in inputs],
-        split(upstream),
-        None if mask is None else split(mask),
+        [split(a, case.first) for a in inputs],
+        split(upstream, case.first),
+        None if mask is None else split(mask, case.first),
     )
     state = []
     for v in layer.non_trainable_variables:
@@ -101,8 +100,28 @@ def check_sum():
         np.testing.assert_allclose(part, [3.0, 3.0])
 
 
+def check_loop():
+    """No sums over replicas in a loop: refused, and how to do without."""
+    options = {**replicas.RECURRENT.options, "unroll": False}
+    with strategy.scope():
+        layer = keras_norm.layers.BatchNormalizedLSTM(
+            **options, synchronized=True
+        )
+        layer.build((None, 5, 8))
+    step = tf.function(
+        lambda: strategy.run(lambda: layer(tf.ones((2, 5, 8)), training=True))
+    )
+    try:
+        step()
+    except ValueError as error:
+        assert "Use `unroll=True`" in str(error)
+    else:
+        raise AssertionError("a loop over replicas was not refused")
+
+
 assert replica_count() == 1
 check_sum()
+check_loop()
 results = {}
 for i, case in enumerate(replicas.cases()):
     y, dx, dw, state = run(case)

@@ -25,15 +25,15 @@ distributed.init_process_group(
 HALF = replicas.BATCH // 2
 
 
-def mine(array):
-    return array[:HALF] if rank == 0 else array[HALF:]
+def mine(array, first=HALF):
+    return array[:first] if rank == 0 else array[first:]
 
 
 def joined(tensor):
     """The parts of both processes, in order."""
-    parts = [torch.empty_like(tensor) for _ in range(2)]
-    distributed.all_gather(parts, tensor.contiguous())
-    return torch.cat(parts).numpy()
+    parts = [None, None]
+    distributed.all_gather_object(parts, tensor.numpy())
+    return np.concatenate(parts)
 
 
 def added(tensor):
@@ -45,11 +45,15 @@ def added(tensor):
 def run(case):
     layer = replicas.make(case)
     inputs, upstream, mask = replicas.arrays(case)
-    tensors = [torch.tensor(mine(a)) for a in inputs]
+
+    def part(array):
+        return torch.tensor(mine(array, case.first))
+
+    tensors = [part(a) for a in inputs]
     tensors[0].requires_grad_()
-    keywords = {} if mask is None else {"mask": torch.tensor(mine(mask))}
+    keywords = {} if mask is None else {"mask": part(mask)}
     y = layer(replicas.given(case, tensors), training=True, **keywords)
-    total = torch.sum(y * torch.tensor(mine(upstream)))
+    total = torch.sum(y * part(upstream))
     weights = [v.value for v in layer.trainable_variables]
     dx, *dw = torch.autograd.grad(
         total, [tensors[0], *weights], allow_unused=True
@@ -63,7 +67,7 @@ def run(case):
     ]
     # Both processes must hold the same state.
     for s in state:
-        both = joined(torch.tensor(s)[None].to(torch.float32))
+        both = joined(torch.tensor(s)[None])
         np.testing.assert_array_equal(both[0], both[1])
     return joined(y.detach()), joined(dx), [added(g) for g in dw], state
 

@@ -46,6 +46,7 @@ class EvoNorm(ComposedNormalization):
         unbiased_moving_variance: store the variance divided by m - 1, as timm
             does; the authors' and the default are biased.
         v_initializer: initializer of `v` (C,), B0 and S0.
+        synchronized: add up the batch's statistics of all replicas.
         **kwargs: `center`, `scale`, `beta_...`, `gamma_...`, `name`, `dtype`:
             see `ComposedNormalization`.
 
@@ -84,14 +85,16 @@ class EvoNorm(ComposedNormalization):
         nonlinearity=True,
         unbiased_moving_variance=False,
         v_initializer="ones",
+        synchronized=False,
         **kwargs,
     ):
         if variant not in VARIANTS:
             raise errors.unknown_name("variant", variant, list(VARIANTS))
         batch = variant[0] == "B"
+        whole = Area(synchronized=synchronized)
         keeps = MovingAverage(momentum, unbiased_moving_variance)
         super().__init__(
-            area=Area() if batch else Area("each", group_columns(groups)),
+            area=whole if batch else Area("each", group_columns(groups)),
             operation=Scale() if variant == "S2" else ScaleByDeviation(),
             statistics=keeps if batch else "batch",
             axis=axis,
@@ -102,6 +105,7 @@ class EvoNorm(ComposedNormalization):
         self.momentum, self.nonlinearity = float(momentum), nonlinearity
         self.unbiased_moving_variance = unbiased_moving_variance
         self.v_initializer = keras.initializers.get(v_initializer)
+        self.synchronized = synchronized
 
     def build_state(self, channels):
         """v, then the moving variance."""

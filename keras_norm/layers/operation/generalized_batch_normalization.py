@@ -38,6 +38,8 @@ class GeneralizedBatchNormalization(ComposedNormalization):
         axis: channel axis.
         momentum: fraction kept of the moving averages.
         epsilon: added inside the root of std, rsd and lsd, outside of others.
+        synchronized: measure over all replicas; deviations of order
+            statistics gather all entries on every replica.
         **kwargs: `center`, `scale`, `beta_...`, `gamma_...`, `name`, `dtype`:
             see `ComposedNormalization`.
 
@@ -77,6 +79,7 @@ class GeneralizedBatchNormalization(ComposedNormalization):
         axis=-1,
         momentum=0.9,
         epsilon=1e-5,
+        synchronized=False,
         **kwargs,
     ):
         if isinstance(deviation, (Operation, dict)):
@@ -84,7 +87,7 @@ class GeneralizedBatchNormalization(ComposedNormalization):
         else:
             measured = Deviation(deviation, alpha)
         super().__init__(
-            area=Area(),
+            area=Area(synchronized=synchronized),
             operation=measured,
             statistics=MovingAverage(momentum),
             axis=axis,
@@ -92,4 +95,4 @@ class GeneralizedBatchNormalization(ComposedNormalization):
             **kwargs,
         )
         self.deviation, self.alpha = deviation, alpha
-        self.momentum = float(momentum)
+        self.momentum, self.synchronized = float(momentum), synchronized

@@ -33,6 +33,8 @@ class LpBatchNormalization(ComposedNormalization):
         axis: channel axis.
         momentum: fraction kept of the moving averages.
         epsilon: see the formula.
+        synchronized: measure over all replicas; with `top_k` above 1 every
+            replica gathers all entries.
         **kwargs: `center`, `scale`, `beta_...`, `gamma_...`, `name`, `dtype`:
             see `ComposedNormalization`.
 
@@ -75,10 +77,11 @@ class LpBatchNormalization(ComposedNormalization):
         axis=-1,
         momentum=0.9,
         epsilon=1e-5,
+        synchronized=False,
         **kwargs,
     ):
         super().__init__(
-            area=Area(),
+            area=Area(synchronized=synchronized),
             operation=LpDeviation(p, top_k, gaussian_correction),
             statistics=MovingAverage(momentum),
             axis=axis,
@@ -87,4 +90,4 @@ class LpBatchNormalization(ComposedNormalization):
         )
         self.p, self.top_k = p, top_k
         self.gaussian_correction = gaussian_correction
-        self.momentum = float(momentum)
+        self.momentum, self.synchronized = float(momentum), synchronized

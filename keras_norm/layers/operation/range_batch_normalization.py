@@ -30,6 +30,8 @@ class RangeBatchNormalization(ComposedNormalization):
         axis: channel axis.
         momentum: fraction kept of the moving averages.
         epsilon: added to the deviation.
+        synchronized: cut the chunks from the entries of all replicas, which
+            every replica then gathers.
         **kwargs: `center`, `scale`, `beta_...`, `gamma_...`, `name`, `dtype`:
             see `ComposedNormalization`.
 
@@ -68,10 +70,11 @@ class RangeBatchNormalization(ComposedNormalization):
         axis=-1,
         momentum=0.9,
         epsilon=1e-5,
+        synchronized=False,
         **kwargs,
     ):
         super().__init__(
-            area=Area(),
+            area=Area(synchronized=synchronized),
             operation=RangeDeviation(num_chunks, scale_fix),
             statistics=MovingAverage(momentum),
             axis=axis,
@@ -79,4 +82,4 @@ class RangeBatchNormalization(ComposedNormalization):
             **kwargs,
         )
         self.num_chunks, self.scale_fix = num_chunks, scale_fix
-        self.momentum = float(momentum)
+        self.momentum, self.synchronized = float(momentum), synchronized

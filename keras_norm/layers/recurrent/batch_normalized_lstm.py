@@ -9,6 +9,7 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import time_loop
 from keras_norm.core import time_steps
+from keras_norm.core.distribution import check_loop
 from keras_norm.core.layer import check_epsilon
 from keras_norm.core.layer import positive
 from keras_norm.core.layer import statistics_dtype
@@ -40,6 +41,9 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
         momentum: fraction of the moving averages kept at an update.
         epsilon: added to the variance, inside the root.
         unbiased: keep variances divided by samples - 1, as PyTorch programs.
+        synchronized: statistics over the samples of all replicas. On
+            TensorFlow with `unroll=True` only, which has no sums over
+            replicas within loops.
         gamma_initializer: initializer of the gains, or a number. Near 0, so
             that tanh has gradients.
         beta_initializer: the same of the offset of the cell state. Those of the
@@ -59,7 +63,8 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
 
     Raises:
         ValueError: sequences of unknown length without `max_time_steps`;
-            `use_cudnn=True`; arguments that Keras refuses.
+            `use_cudnn=True`; arguments that Keras refuses; `synchronized`
+            under TensorFlow's strategies without `unroll`.
 
     Example:
 
@@ -93,7 +98,13 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
     plain = keras.layers.LSTM
     plain_cell = keras.layers.LSTMCell
     cell_class = BatchNormalizedLSTMCell
-    own = ("max_time_steps", "momentum", "epsilon", "unbiased")
+    own = (
+        "max_time_steps",
+        "momentum",
+        "epsilon",
+        "unbiased",
+        "synchronized",
+    )
 
     def __init__(
         self,
@@ -103,6 +114,7 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
         momentum=0.9,
         epsilon=1e-5,
         unbiased=False,
+        synchronized=False,
         gamma_initializer=0.1,
         beta_initializer="zeros",
         gamma_regularizer=None,
@@ -125,7 +137,7 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
         self.max_time_steps = max_time_steps
         self.momentum = check_momentum("momentum", momentum)
         self.epsilon = check_epsilon(epsilon)
-        self.unbiased = unbiased
+        self.unbiased, self.synchronized = unbiased, synchronized
 
     def build(self, sequences_shape, initial_state_shape=None):
         """Create the cell's weights, then moving averages."""
@@ -162,12 +174,15 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
 
     def _train(self, products, initial_state, mask, training):
         """By the batch's statistics, which the moving averages follow."""
-        dtype, epsilon, units = products.dtype, self.epsilon, self.units
+        dtype, units = products.dtype, self.units
         affine = self.cell.affine(dtype)
+        if self.synchronized and not self.unroll:
+            check_loop("`synchronized=True` needs here. Use `unroll=True`.")
 
         def normalize(site, x, weights):
-            gamma, beta = affine[site]
-            return time_steps.normalize(x, gamma, beta, epsilon, weights)
+            return time_steps.normalize(
+                x, *affine[site], self.epsilon, weights, self.synchronized
+            )
 
         inputs = normalize("input", products, mask)
         if mask is not None:
@@ -200,7 +215,7 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
         }
         for site, x in sites.items():
             mean, variance = self.cell.moving(site)
-            found = time_steps.measure(x, mask)
+            found = time_steps.measure(x, mask, self.synchronized)
             time_steps.follow(
                 mean, variance, found, self.momentum, self.unbiased
             )
