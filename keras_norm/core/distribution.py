@@ -1,5 +1,6 @@
 """Sums over replicas: the only place of the layers that asks the backend.
 
+(And what a variable holds while a step is being compiled.)
 Under JAX a mean over a sharded batch is global already, nothing is to be done.
 TensorFlow reduces in the replica context, PyTorch through torch.distributed.
 With no runtime active every function here is the identity.
@@ -117,3 +118,25 @@ def check_loop(what) -> None:
             "TensorFlow cannot add up over replicas within a loop, which "
             f"{what}"
         )
+
+
+def concrete(variable):
+    """The value of an integer variable, also while a graph is being built.
+
+    None where it is out of reach: under JAX's and PyTorch's compilers.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.init_scope():
+            return int(keras.ops.convert_to_numpy(variable))
+    if backend == "torch":
+        import torch
+
+        if torch.compiler.is_compiling():
+            return None
+    try:
+        return int(keras.ops.convert_to_numpy(variable))
+    except (TypeError, AttributeError, RuntimeError):
+        return None

@@ -16,6 +16,8 @@ from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
 from keras_norm.core.layer import positions_of
 from keras_norm.core.layer import several
+from keras_norm.core.statistics import MovingAverage
+from keras_norm.core.update_count import UpdateCount
 
 PARTS = ("area", "operation", "statistics", "recovery")
 
@@ -107,6 +109,8 @@ class ComposedNormalization(NormalizationLayer):
     # May a table stand for what lies beside each other in (N, C) inputs? Not
     # where a layer measures several areas on one table.
     lifts = True
+    # How often the moving statistics were updated.
+    updates: UpdateCount | None = None
 
     def __init_subclass__(cls, **kwargs):
         """A subclass with its own constructor is a preset: parts are fixed."""
@@ -146,6 +150,20 @@ class ComposedNormalization(NormalizationLayer):
         for w in declared:
             self.add_state(w.name, w.shape, w.initializer, w.dtype)
         self.operation.build(self, channels)
+        if isinstance(self.statistics, MovingAverage):
+            self.updates = UpdateCount()
+
+    @property
+    def variables(self):
+        """Weights, seeds, and the count of updates, which is no weight."""
+        count = [self.updates.variable] if self.updates else []
+        return [*super().variables, *count]
+
+    def load_own_variables(self, store):
+        """As Keras; what is loaded was updated elsewhere."""
+        super().load_own_variables(store)
+        if self.updates:
+            self.updates.forget()
 
     def split_pair(self, inputs):
         """[inputs, condition] -> inputs, condition."""
@@ -175,6 +193,8 @@ class ComposedNormalization(NormalizationLayer):
             raise self.missing_condition()
         x = self.widened(inputs)
         training = bool(training) and self.trainable
+        if self.updates:
+            self.updates.add() if training else self.updates.check(self)
         y = self.transform(x, training, mask, condition)
         y = self.recovery.apply(self, y, condition)
         return self.narrowed(self.finish(x, y))

@@ -88,6 +88,10 @@ class MovingAverage(Batch):
         self.follow(layer, shift, spread, averages)
         return Selected(shift, spread)
 
+    def initial_share(self, updates) -> float:
+        """What is left of the initial state after that many updates."""
+        return self.momentum**updates
+
     def state(self, layer, dtype):
         """(shift, spread) as kept, compact."""
         return tuple(
@@ -125,16 +129,24 @@ def compact(variable, dtype):
     return ops.reshape(value, (-1, value.shape[-1]))
 
 
-def move(variable, value, seen, keep) -> None:
-    """variable <- keep * variable + (1 - keep) * value, where seen."""
+def moved(old, value, keep, seen=True):
+    """keep * old + (1 - keep) * value, where seen; no gradient."""
     value = ops.stop_gradient(value)
-    value = ops.reshape(value, (-1, value.shape[-1]))
-    old = compact(variable, value.dtype)
     # Not old * keep + value * (1 - keep): that rounds at the size of the mean,
     # this at the size of its change.
     new = old + (value - old) * (1.0 - keep)
-    if seen is not True:
-        new = ops.where(seen, new, old)
+    return new if seen is True else ops.where(seen, new, old)
+
+
+def move(variable, value, seen, keep) -> None:
+    """variable <- keep * variable + (1 - keep) * value, where seen."""
+    value = ops.reshape(value, (-1, value.shape[-1]))
+    old = compact(variable, value.dtype)
+    put(variable, moved(old, value, keep, seen))
+
+
+def put(variable, value) -> None:
+    """Assign a compact value to a state variable."""
     flat = len(variable.shape) == 1
-    new = new[0] if flat else ops.reshape(new, variable.shape)
-    variable.assign(ops.cast(new, variable.dtype))
+    value = value[0] if flat else ops.reshape(value, variable.shape)
+    variable.assign(ops.cast(ops.stop_gradient(value), variable.dtype))
