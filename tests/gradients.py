@@ -53,8 +53,8 @@ def gradients(
 ):
     """One call of `layer` and the derivatives of sum(outputs * upstream).
 
-    The state of the layer moves as in any other call. Regularization and
-    `add_loss` take no part.
+    The state of the layer moves as in any other call, that of its backward
+    pass as in a training step. Regularization and `add_loss` take no part.
 
     Args:
         layer: the layer; one that is not built is built by its first call.
@@ -101,6 +101,7 @@ def gradients(
     outputs, found = step(layer, arguments, differentiable, upstream, jit)
     found = [_array(g) for g in found]
     count = len(differentiable)
+    overwrite(layer, found[count:])
     given = iter(found[:count])
     of_inputs = [next(given) if m else None for m in moving]
     return Gradients(
@@ -113,6 +114,13 @@ def gradients(
             )
         },
     )
+
+
+def overwrite(layer, found):
+    """Move the state that is its "gradient", as Keras' optimizers do."""
+    for weight, gradient in zip(layer.trainable_variables, found, strict=True):
+        if weight.overwrite_with_gradient:
+            weight.assign(gradient)
 
 
 def build(layer, inputs):

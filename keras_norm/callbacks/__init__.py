@@ -1,3 +1,13 @@
 """Callbacks for `fit`: schedules of layers, statistics after training."""
 
-__all__: list[str] = []
+from keras_norm.callbacks.double_forward import DoubleForward
+from keras_norm.callbacks.momentum_schedule import MomentumSchedule
+from keras_norm.callbacks.precise_statistics import PreciseStatistics
+from keras_norm.callbacks.renorm_schedule import RenormSchedule
+
+__all__ = [
+    "DoubleForward",
+    "MomentumSchedule",
+    "PreciseStatistics",
+    "RenormSchedule",
+]

@@ -28,6 +28,8 @@ def normalize_over(layer, x, axis, training, mask, recover=None):
     `recover` turns (scale, offset) on the table into (scale, offset).
     """
     view = moments.viewer(len(x.shape), axis)
+    # Counted from the end, where lifting changes nothing.
+    axis = axis % len(x.shape) - len(x.shape)
     if layer.measures(training):
         area = layer.area
         lifted = len(x.shape) == 2 and area.rows == "all" and layer.lifts

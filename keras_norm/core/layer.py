@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core import configuration
+from keras_norm.core.freezing import Freezable
 
 # The options of gamma and beta, for layers that have neither.
 BETA = ("center", "beta_initializer", "beta_regularizer", "beta_constraint")
@@ -123,7 +124,7 @@ def several(inputs_shape) -> bool:
     return bool(inputs_shape) and isinstance(inputs_shape[0], (list, tuple))
 
 
-class NormalizationLayer(keras.layers.Layer):
+class NormalizationLayer(Freezable, keras.layers.Layer):
     """Options that all layers share.
 
     Args:

@@ -1,4 +1,7 @@
-"""Batch renormalization as statistics: the batch, corrected to its averages."""
+"""Batch renormalization as statistics: the batch, corrected to its averages.
+
+Keras' form with five weights of state, and the paper's with two.
+"""
 
 import keras
 from keras import ops
@@ -79,14 +82,8 @@ class Renorm(MovingAverage):
     def select(self, layer, shift, spread, averages) -> Selected:
         """The batch, corrected towards the state before the step."""
         dtype, epsilon = spread.dtype, layer.epsilon
-        stddev = ops.sqrt(spread + epsilon)
-        held_mean = compact(layer.renorm_mean, dtype)
-        held_stddev = ops.maximum(
-            compact(layer.renorm_stddev, dtype), epsilon**0.5
-        )
-        r = ops.stop_gradient(stddev / held_stddev)
-        d = (shift - (held_mean - averages.base)) / held_stddev
-        d = ops.stop_gradient(d)
+        held = (layer.renorm_mean, layer.renorm_stddev)
+        r, d = correction(shift, spread, averages.base, held, epsilon)
         if self.clipping.get("rmin") is not None:
             r = ops.maximum(r, self.clipping["rmin"])
         if self.clipping.get("rmax") is not None:
@@ -105,6 +102,75 @@ class Renorm(MovingAverage):
         variance = ops.maximum(ops.square(moved) - epsilon, 0.0)
         move(layer.moving_variance, variance, seen, 0.0)
         return Selected(shift, spread, (r, d))
+
+
+@keras.saving.register_keras_serializable("keras_norm")
+class BatchRenorm(MovingAverage):
+    """Batch renormalization as published: one mean, one deviation.
+
+    r = clip(stddev_B / stddev, 1/rmax, rmax) and d = clip((mean_B - mean) /
+    stddev, -dmax, dmax), without gradient, from the state before the step;
+    stddev_B = sqrt(variance_B + epsilon) is what the state averages.
+
+    Args:
+        rmax: initial value of the weight `rmax`, at least 1.
+        dmax: initial value of the weight `dmax`, at least 0.
+        momentum: fraction kept.
+    """
+
+    def __init__(self, rmax=3.0, dmax=5.0, momentum=0.99):
+        super().__init__(momentum)
+        self.rmax = check_bound("rmax", rmax, 1.0)
+        self.dmax = check_bound("dmax", dmax, 0.0)
+
+    def weights(self, operation, shapes) -> list:
+        """The two bounds, which a schedule may set, then the averages."""
+        mean, variance = super().weights(operation, shapes)
+        bounds = [
+            Weight(name, (), keras.initializers.Constant(getattr(self, name)))
+            for name in ("rmax", "dmax")
+        ]
+        return [*bounds, mean, Weight("moving_stddev", variance.shape, "ones")]
+
+    def state(self, layer, dtype):
+        """The mean, and what gives the deviation when epsilon is added."""
+        stddev = compact(layer.moving_stddev, dtype)
+        variance = ops.maximum(ops.square(stddev) - layer.epsilon, 0.0)
+        return compact(layer.moving_mean, dtype), variance
+
+    def select(self, layer, shift, spread, averages) -> Selected:
+        """The batch, corrected towards the state before the step."""
+        dtype, epsilon = spread.dtype, layer.epsilon
+        held = (layer.moving_mean, layer.moving_stddev)
+        r, d = correction(shift, spread, averages.base, held, epsilon)
+        rmax, dmax = (ops.cast(w, dtype) for w in (layer.rmax, layer.dmax))
+        r = ops.minimum(ops.maximum(r, 1.0 / rmax), rmax)
+        d = ops.minimum(ops.maximum(d, -dmax), dmax)
+        mean, variance = self.stored(layer, shift, spread, averages)
+        stddev = ops.sqrt(variance + epsilon)
+        move(layer.moving_mean, mean, averages.seen, self.momentum)
+        move(layer.moving_stddev, stddev, averages.seen, self.momentum)
+        return Selected(shift, spread, (r, d))
+
+
+def correction(shift, spread, base, held, epsilon):
+    """(r, d) from the (mean, deviation) held, not clipped, no gradient."""
+    mean, stddev = (compact(w, spread.dtype) for w in held)
+    stddev = ops.maximum(stddev, epsilon**0.5)
+    r = ops.sqrt(spread + epsilon) / stddev
+    d = (shift - (mean - base)) / stddev
+    return ops.stop_gradient(r), ops.stop_gradient(d)
+
+
+def check_bound(name, value, least) -> float:
+    """A bound of the correction: a number, at least `least`."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not known or not value >= least:
+        raise errors.received(
+            f"`{name}` must be a number of at least {least:g}.",
+            **{name: value},
+        )
+    return float(value)
 
 
 class _RootOf(keras.initializers.Initializer):

@@ -96,12 +96,12 @@ def horizon(momentum):
 
 
 def too_few(layer, updates):
-    """The warning."""
+    """The warning: one text for all layers, so that it comes once."""
     momentum = layer.statistics.momentum
     needed = horizon(momentum)
     return (
-        f"Moving statistics of {layer.name!r} are used for inference after "
-        f"{updates} updates; momentum={momentum} needs about {needed}. Use a "
-        "smaller `momentum` (0.9), train longer, or call "
+        f"Moving statistics are used for inference after {updates} updates; "
+        f"momentum={momentum} needs about {needed}. Use a smaller `momentum` "
+        "(0.9), train longer, or call "
         "keras_norm.tools.recompute_statistics(model, data)."
     )

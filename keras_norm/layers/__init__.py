@@ -73,8 +73,53 @@ from keras_norm.layers.recurrent.layer_normalized_lstm import (
 from keras_norm.layers.recurrent.layer_normalized_lstm_cell import (
     LayerNormalizedLSTMCell,
 )
+from keras_norm.layers.statistics.batch_renormalization import (
+    BatchRenormalization,
+)
+from keras_norm.layers.statistics.cross_iteration_batch_normalization import (
+    CrossIterationBatchNormalization,
+)
+from keras_norm.layers.statistics.cross_iteration_conv2d import (
+    CrossIterationConv2D,
+)
+from keras_norm.layers.statistics.cross_iteration_dense import (
+    CrossIterationDense,
+)
+from keras_norm.layers.statistics.fine_grained_batch_normalization import (
+    FineGrainedBatchNormalization,
+)
+from keras_norm.layers.statistics.fine_grained_conv2d import FineGrainedConv2D
+from keras_norm.layers.statistics.frozen_batch_normalization import (
+    FrozenBatchNormalization,
+)
+from keras_norm.layers.statistics.full_normalization import FullNormalization
+from keras_norm.layers.statistics.ghost_batch_normalization import (
+    GhostBatchNormalization,
+)
+from keras_norm.layers.statistics.kalman_normalization import (
+    KalmanNormalization,
+)
+from keras_norm.layers.statistics.memorized_batch_normalization import (
+    MemorizedBatchNormalization,
+)
+from keras_norm.layers.statistics.momentum_batch_normalization import (
+    MomentumBatchNormalization,
+)
+from keras_norm.layers.statistics.moving_average_batch_normalization import (
+    MovingAverageBatchNormalization,
+)
+from keras_norm.layers.statistics.online_normalization import (
+    OnlineNormalization,
+)
 from keras_norm.layers.statistics.population_batch_normalization import (
     PopulationBatchNormalization,
+)
+from keras_norm.layers.statistics.power_normalization import PowerNormalization
+from keras_norm.layers.statistics.stochastic_batch_normalization import (
+    StochasticBatchNormalization,
+)
+from keras_norm.layers.statistics.switchable_batch_normalization import (
+    SwitchableBatchNormalization,
 )
 from keras_norm.layers.weights.centered_weight_normalization import (
     CenteredWeightNormalization,
@@ -144,12 +189,16 @@ __all__ = [
     "BatchGroupNormalization",
     "BatchNormalization",
     "BatchNormalizedLSTM",
+    "BatchRenormalization",
     "CenteredWeightNormalization",
     "ChannelDeconvolution",
     "ComposedNormalization",
     "ConditionalBatchNormalization",
     "CosineConv2D",
     "CosineDense",
+    "CrossIterationBatchNormalization",
+    "CrossIterationConv2D",
+    "CrossIterationDense",
     "DeconvolutionConv2D",
     "DeconvolutionDense",
     "DecorrelatedBatchNormalization",
@@ -157,14 +206,20 @@ __all__ = [
     "DomainWhitening",
     "EvoNorm",
     "FilterResponseNormalization",
+    "FineGrainedBatchNormalization",
+    "FineGrainedConv2D",
+    "FrozenBatchNormalization",
+    "FullNormalization",
     "GaussianPoincareActivation",
     "GeneralizedBatchNormalization",
     "GeneralizedDivisiveNormalization",
+    "GhostBatchNormalization",
     "GroupNormalization",
     "GroupWhitening",
     "GroupwiseWhiteningColoring",
     "InstanceNormalization",
     "IterativeNormalization",
+    "KalmanNormalization",
     "LayerNormalization",
     "LayerNormalizedGRU",
     "LayerNormalizedGRUCell",
@@ -176,14 +231,19 @@ __all__ = [
     "LpBatchNormalization",
     "MeanNormalizedDense",
     "MeanOnlyBatchNormalization",
+    "MemorizedBatchNormalization",
     "MomentShortcut",
+    "MovingAverageBatchNormalization",
+    "MomentumBatchNormalization",
     "NewtonOrthogonalization",
     "NormalizationPropagation",
+    "OnlineNormalization",
     "OrthogonalParametrization",
     "OrthogonalWeightNormalization",
     "PixelNormalization",
     "PopulationBatchNormalization",
     "PositionalNormalization",
+    "PowerNormalization",
     "QuantizedKernel",
     "RMSNormalization",
     "RangeBatchNormalization",
@@ -191,6 +251,8 @@ __all__ = [
     "ScaleOnlyBatchNormalization",
     "ScaledWeightStandardization",
     "SpectralNormalization",
+    "StochasticBatchNormalization",
+    "SwitchableBatchNormalization",
     "SwitchableNormalization",
     "SwitchableWhitening",
     "TLU",

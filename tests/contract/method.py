@@ -38,15 +38,23 @@ CONDITIONS = {
 }
 # Weights that neither training nor the data move.
 CONSTANTS = ("sigma",)
+# Says that the state of a backward pass is what it seems; training brings it
+# back to the value that it has.
+WITNESS = "backward_witness"
 # State that holds means of the data: it follows a shift of them.
 MEANS = (
     "mean",
+    "memory_mean",
     "moving_center",
     "moving_mean",
     "moving_rest_mean",
     "renorm_mean",
     "samples",
+    "training_mean",
+    "window_mean",
 )
+# Weights that are fractions.
+FRACTIONS = ("moving_momentum", "training_momentum")
 
 # State that holds matrices of groups of channels, (..., groups, d, d).
 MATRICES = ("moving_matrix", "moving_covariance", "whitening_matrix")
@@ -123,10 +131,13 @@ class Method:
             that leaving some out is not the same as masking them.
         counts: where weight 2 is the same as the entry twice: for whole
             "samples", for "steps" within them.
+        sees_padding: weights that masked entries move, as the authors' program
+            has it: the state of a backward pass.
         lone_channel: works on inputs of one channel.
         outputs: number of outputs.
         result: shape of the input -> shape of the first output.
         twin: Keras' layer that it replaces.
+        whole: the sizes of the positions must be known for all exports.
         own_path: differs from the first row of its layer by more than a
             formula; expensive tests run on these and the first rows.
         oracle: (name, config) of the reference implementation, None: the
@@ -156,10 +167,12 @@ class Method:
     mask: str | None = None
     sees_order: bool = False
     counts: tuple = ("samples", "steps")
+    sees_padding: tuple = ()
     lone_channel: bool = True
     outputs: int = 1
     result: Callable = unchanged
     twin: str | None = None
+    whole: bool = False
     own_path: bool = False
     oracle: tuple | bool | None = None
     decomposes: bool = False
@@ -302,7 +315,9 @@ def scramble(layer, seed=0):
     for variable in layer.weights:
         old = keras.ops.convert_to_numpy(variable)
         noise = rng.normal(size=old.shape)
-        if len(old.shape) == 2 and variable.trainable:
+        if variable.name == WITNESS:
+            new = old
+        elif len(old.shape) == 2 and variable.trainable:
             # Kernels: their initializers may be random.
             new = 0.3 * noise + np.eye(*old.shape)
         elif variable.trainable and variable.name in ("kernel", "color_basis"):
@@ -311,8 +326,10 @@ def scramble(layer, seed=0):
             new = old + 0.2 * noise
         elif variable.name in CONSTANTS:
             new = old
-        elif variable.name == "step":
+        elif variable.name in ("step", "count"):
             new = old + 2
+        elif variable.name in FRACTIONS:
+            new = 0.5 * old + 0.3
         elif variable.name in MEANS:
             new = old + 0.5 + 0.3 * noise
         elif variable.name in MATRICES:

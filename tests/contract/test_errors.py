@@ -222,9 +222,17 @@ def test_style_needs_the_same_channels(method):
 # Values ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("momentum", [-0.1, 1.5, "0.9", None])
 @pytest.mark.parametrize(
-    "method", [m for m in EACH if takes(m, "momentum")], ids=str
+    "momentum, method",
+    [
+        (momentum, m)
+        for momentum in (-0.1, 1.5, "0.9", None)
+        for m in EACH
+        # None is what full normalization has instead: its own schedule.
+        if takes(m, "momentum")
+        and not (momentum is None and m.layer == "FullNormalization")
+    ],
+    ids=str,
 )
 def test_momentum_is_a_fraction(method, momentum):
     refuses(
@@ -271,6 +279,8 @@ UNKNOWN = [
     ("DeconvolutionConv2D", "data_format", "channel_last", "channels_last"),
     ("PopulationBatchNormalization", "gradient", "batc", "batch"),
     ("PopulationBatchNormalization", "bias_correction", "din", "dinh"),
+    ("GhostBatchNormalization", "update", "means", "mean"),
+    ("StochasticBatchNormalization", "inference", "samples", "sample"),
 ]
 WRONG = [
     ("BatchNormalization", "renorm_clipping", {"rmax": 1.0, "rmin": 2.0}),
@@ -328,11 +338,21 @@ WRONG = [
     ("ConditionalBatchNormalization", "hidden_units", -2),
     ("PopulationBatchNormalization", "weight", 1.5),
     ("SwitchableNormalization", "normalizers", ()),
+    ("GhostBatchNormalization", "virtual_batch_size", 0),
+    ("BatchRenormalization", "rmax", 0.5),
+    ("BatchRenormalization", "dmax", -1.0),
+    ("FullNormalization", "power", -0.5),
+    ("MemorizedBatchNormalization", "memory_size", 0),
+    ("MemorizedBatchNormalization", "decay", 0.0),
+    ("SwitchableBatchNormalization", "widths", (4, 4)),
+    ("SwitchableBatchNormalization", "widths", ()),
+    ("SwitchableBatchNormalization", "widths", 8),
 ]
 
 
 # Arguments without which there is no layer.
 REQUIRED = {
+    "GhostBatchNormalization": {"virtual_batch_size": 4},
     "DeconvolutionConv2D": {"filters": 6, "kernel_size": 3},
     "DeconvolutionDense": {"units": 5},
     "MeanNormalizedDense": {"units": 5},

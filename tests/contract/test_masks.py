@@ -100,7 +100,8 @@ def test_gradients_do_not_see_masked_entries(method):
             a, b = a[seen], b[seen]
         close(b, a, entries=x.size)
     for name, a in found[0].weights.items():
-        close(found[1].weights[name], a, entries=x.size)
+        if name not in method.sees_padding:
+            close(found[1].weights[name], a, entries=x.size)
 
 
 def inputs_of(found):

@@ -114,6 +114,23 @@ def inputs_together(methods, shape):
     return [first, *rest]
 
 
+@pytest.mark.parametrize(
+    "method",
+    [m for m in first_of_each() if m.takes_axis and 2 in m.ranks],
+    ids=str,
+)
+def test_axis_of_vectors_may_be_counted_from_either_end(method):
+    layer, same = method.shared(2), method.built(2, axis=1)
+    given = method.given(method.inputs(2))
+    pairs = zip(
+        outputs(layer(given, training=True)),
+        outputs(same(given, training=True)),
+        strict=True,
+    )
+    for a, b in pairs:
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("method", rows([m for m in METHODS if m.takes_axis]))
 def test_channels_first(method):
     x, *others = method.inputs()

@@ -43,6 +43,8 @@ class Comparison:
         row = self.row
         build(self.layer, self._inputs(row.inputs[: len(row.steps[0][1])]))
         self._set({**row.parameters, **self._state("state0_")})
+        for name, value in self.plan.start.items():
+            getattr(self.layer, name).assign(value)
         for suffix, names in row.steps:
             self._train(suffix, names)
         if self.plan.inference_state:
@@ -51,7 +53,11 @@ class Comparison:
         stateless = not row.state and bool(self.layer.non_trainable_weights)
         if "y_eval" in self.compared:
             outputs = inference(
-                self.layer, self._inputs(names), stateless, dtype=self.dtype
+                self.layer,
+                self._inputs(names),
+                stateless,
+                mask=self._mask(names),
+                dtype=self.dtype,
             )
             several = isinstance(outputs, list | tuple)
             self.found["y_eval"] = outputs[0] if several else outputs
@@ -106,8 +112,18 @@ class Comparison:
         state = self.row.state.items()
         return {n: state_role(r) for n, r in state if n.startswith(prefix)}
 
+    def _given(self, names):
+        """The names without the mask's."""
+        return [n for n in names if not (self.plan.mask and n == "mask")]
+
+    def _mask(self, names):
+        """The mask of a call, or None."""
+        if self.plan.mask is None or "mask" not in names:
+            return None
+        return self.plan.mask(self.row, self.expected["mask"], self.axis)
+
     def _inputs(self, names):
-        arrays = [self.expected[name] for name in names]
+        arrays = [self.expected[name] for name in self._given(names)]
         return [
             a.astype(self.dtype) if a.dtype.kind == "f" else a for a in arrays
         ]
@@ -142,6 +158,7 @@ class Comparison:
             self._inputs(names),
             upstream,
             training=True,
+            mask=self._mask(names),
             jit=keras.backend.backend() == "jax",
             dtype=self.dtype,
         )
@@ -150,9 +167,11 @@ class Comparison:
             outputs = [outputs]
         for name, output in zip(self.plan.outputs, outputs, strict=True):
             self.found[name + suffix] = output
-        for name, gradient in zip(names, found.inputs, strict=True):
+        given = self._given(names)
+        for name, gradient in zip(given, found.inputs, strict=True):
             stem = self.row.stem(name)
-            stem = "dx" if stem == "x" else f"grad_{stem}"
+            short = f"d{stem}{suffix}" in self.compared
+            stem = f"d{stem}" if stem == "x" or short else f"grad_{stem}"
             self.found[stem + suffix] = gradient
         # Of the same name an input's gradient comes first: then the row has no
         # parameter of that name.

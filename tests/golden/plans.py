@@ -73,6 +73,8 @@ class Plan:
         probes: {name: f(plan, first input, axis)} for arrays that the layer
             does not return.
         inference_state: inference is met with the state set to the row's.
+        start: {weight: value} of state that the row's config gives.
+        mask: f(row, the input `mask`, axis) -> mask of the call.
     """
 
     arguments: dict = dataclasses.field(default_factory=dict)
@@ -86,6 +88,8 @@ class Plan:
     axes: tuple | None = None
     probes: dict = dataclasses.field(default_factory=dict)
     inference_state: bool = False
+    start: dict = dataclasses.field(default_factory=dict)
+    mask: Callable | None = None
 
     def complete(self, row):
         """This plan with what follows from the row."""

@@ -57,6 +57,7 @@ class Row:
         self.unbiased = fields["unbiased"]
         self.unbiased_moving_variance = fields["unbiased_moving_variance"]
         self.epsilon_place = fields["epsilon_place"]
+        self.mask_true = fields["mask_true"]
         self.tolerance_kind = fields["tolerance_kind"]
         self.dtype, self.shapes = fields["dtype"], fields["arrays"]
 

@@ -18,6 +18,8 @@ from gradients import gradients
 from oracle_comparison.formulas import differentiable
 from oracle_comparison.formulas import seen_in
 from oracle_comparison.formulas import some_mask
+from oracle_comparison.own_gradients import compare_gradients
+from oracle_comparison.own_gradients import own_gradient
 
 COMPARED = [m for m in METHODS if m.reference()]
 MASKED = [m for m in COMPARED if m.mask_behaviour == "statistics"]
@@ -47,6 +49,11 @@ def check(method, layer, inputs, training, mask=None):
     )
     of_inputs = found.inputs[0] if method.conditions else found.inputs
     of_weights = dict(zip(weights, found.weights.values(), strict=True))
+    formula = own_gradient(method)
+    if formula and training:
+        wanted = formula(inputs, weights, state, upstream, mask)
+        compare_gradients((of_inputs, of_weights), wanted, inputs[0].size)
+        return
     for gradient in (*filter(is_array, of_inputs), *of_weights.values()):
         assert np.all(np.isfinite(gradient))
     for _ in range(DIRECTIONS):

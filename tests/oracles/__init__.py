@@ -4,13 +4,25 @@
 `(y, new_state)`. They are written from the formulas alone, by explicit means
 over explicit sets of entries; clarity before speed. Missing entries of
 `config`, `weights` and `state` take the layer's defaults.
+
+`GRADIENTS[name](inputs, config, weights, state, upstream, mask=None)` returns
+([gradient of each input], {weight: gradient}) of a training step, where it is
+not the derivative of the output: part of it is held constant, or the method
+has a backward pass of its own. The "gradient" of what that pass carries from
+step to step is its next value.
 """
 
 from . import area
+from . import backward_statistics
+from . import batch_parts
+from . import cross_iteration_layers
+from . import kalman
 from . import linear
 from . import mixture
+from . import online
 from . import operation
 from . import recovery
+from . import robust_statistics
 from . import statistics
 from . import style
 from . import whitening
@@ -19,7 +31,7 @@ from . import window
 from .shapes import initial_state
 from .shapes import weight_shapes
 
-__all__ = ["ORACLES", "initial_state", "weight_shapes"]
+__all__ = ["GRADIENTS", "ORACLES", "initial_state", "weight_shapes"]
 
 ORACLES = {
     "BatchNormalization": area.batch_normalization,
@@ -74,5 +86,58 @@ ORACLES = {
     "AdaptiveInstanceNormalization": (recovery.adaptive_instance_normalization),
     "SwitchableNormalization": mixture.switchable_normalization,
     "PopulationBatchNormalization": (statistics.population_batch_normalization),
+    "GhostBatchNormalization": batch_parts.ghost_batch_normalization,
+    "BatchRenormalization": robust_statistics.batch_renormalization,
+    "FullNormalization": robust_statistics.full_normalization,
+    "MomentumBatchNormalization": (
+        robust_statistics.momentum_batch_normalization
+    ),
+    "OnlineNormalization": online.online_normalization,
+    "PowerNormalization": backward_statistics.power_normalization,
+    "MovingAverageBatchNormalization": (
+        backward_statistics.moving_average_batch_normalization
+    ),
+    "KalmanNormalization": kalman.kalman_normalization,
+    "CrossIterationBatchNormalization": (
+        cross_iteration_layers.cross_iteration_batch_normalization
+    ),
+    "CrossIterationConv2D": cross_iteration_layers.cross_iteration_conv2d,
+    "CrossIterationDense": cross_iteration_layers.cross_iteration_dense,
+    "FrozenBatchNormalization": batch_parts.frozen_batch_normalization,
+    "SwitchableBatchNormalization": batch_parts.switchable_batch_normalization,
+    "StochasticBatchNormalization": batch_parts.stochastic_batch_normalization,
+    "MemorizedBatchNormalization": (
+        robust_statistics.memorized_batch_normalization
+    ),
+    "FineGrainedBatchNormalization": (
+        batch_parts.fine_grained_batch_normalization
+    ),
+    "FineGrainedConv2D": batch_parts.fine_grained_conv2d,
     "ComposedNormalization": area.composed_normalization,
+}
+
+GRADIENTS = {
+    "BatchRenormalization": robust_statistics.batch_renormalization.gradient,
+    "FullNormalization": robust_statistics.full_normalization.gradient,
+    "MomentumBatchNormalization": (
+        robust_statistics.momentum_batch_normalization.gradient
+    ),
+    "MemorizedBatchNormalization": (
+        robust_statistics.memorized_batch_normalization.gradient
+    ),
+    "OnlineNormalization": online.online_gradient,
+    "PowerNormalization": backward_statistics.power_gradient,
+    "MovingAverageBatchNormalization": (
+        backward_statistics.moving_average_gradient
+    ),
+    "KalmanNormalization": kalman.kalman_gradient,
+    "CrossIterationBatchNormalization": (
+        cross_iteration_layers.cross_iteration_batch_normalization.gradient
+    ),
+    "CrossIterationConv2D": (
+        cross_iteration_layers.cross_iteration_conv2d.gradient
+    ),
+    "CrossIterationDense": (
+        cross_iteration_layers.cross_iteration_dense.gradient
+    ),
 }

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from . import linear_shapes
+from . import statistics_shapes
 from .common import axis_list
 from .common import group_count
 
@@ -53,6 +54,8 @@ def initial_state(name, config, input_shape):
         return {}
     if name in linear_shapes.NAMES:
         return linear_shapes.linear_state(name, config, input_shape)
+    if name in statistics_shapes.NAMES:
+        return statistics_shapes.statistics_state(name, config, input_shape)
     channels = input_shape[config.get("axis", -1)]
     zeros = np.zeros(channels)
     ones = np.ones(channels)
@@ -164,6 +167,8 @@ def weight_shapes(name, config, input_shapes):
     shape = tuple(input_shapes[0])
     if name in linear_shapes.NAMES:
         return linear_shapes.linear_weights(name, config, shape)
+    if name in statistics_shapes.NAMES:
+        return statistics_shapes.statistics_weights(name, config, shape)
     axis = config.get("axis", -1)
     if name in ("LayerNormalization", "RMSNormalization"):
         return _free_axes_weights(name, config, shape)

@@ -167,7 +167,7 @@ METHODS = (
     ),
     Method(
         # An argument of other layers has no name to look up, so this row
-        # stays planned until `available_since` is set by hand.
+        # was planned until `available_since` was set by hand.
         number=68,
         name="synchronized batch statistics",
         public_names=(),
@@ -185,6 +185,7 @@ METHODS = (
         recovery="any",
         mask="statistics",
         note="argument `synchronized`, on every runtime, for whitening too",
+        available_since="0.1.0",
     ),
     Method(
         number=69,

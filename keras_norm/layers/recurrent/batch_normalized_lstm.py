@@ -180,8 +180,9 @@ class BatchNormalizedLSTM(NormalizedRecurrentLayer, keras.layers.LSTM):
             check_loop("`synchronized=True` needs here. Use `unroll=True`.")
 
         def normalize(site, x, weights):
+            gamma, beta = affine[site]
             return time_steps.normalize(
-                x, *affine[site], self.epsilon, weights, self.synchronized
+                x, gamma, beta, self.epsilon, weights, self.synchronized
             )
 
         inputs = normalize("input", products, mask)

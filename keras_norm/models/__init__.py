@@ -1,0 +1,1 @@
+"""The engine of whole-model tools: finding, measuring, copying layers."""
