@@ -149,6 +149,12 @@ def test_links_lead_somewhere():
 
 # What a layer needs besides its defaults on an input (2, 8, 8, 8).
 ARGUMENTS = {
+    "GhostBatchNormalization": {"virtual_batch_size": 2},
+    "CrossIterationConv2D": {"filters": 4, "kernel_size": 3},
+    "CrossIterationDense": {"units": 4},
+    "SwitchableBatchNormalization": {"widths": (4, 8)},
+    "FineGrainedBatchNormalization": {"groups": 2},
+    "FineGrainedConv2D": {"filters": 4, "kernel_size": 3, "groups": 2},
     "GroupNormalization": {"groups": 4},
     "GroupNormalization(groups=-1)": {"groups": -1},
     "GroupNormalization(16)": {"groups": 16},
@@ -192,10 +198,9 @@ def check(layer, epsilon, momentum, weights):
     if re.match(r"[\d.]", epsilon):
         assert layer.epsilon == float(epsilon)
     parameters = inspect.signature(type(layer)).parameters
-    if momentum == "-":
-        assert "momentum" not in parameters
-    else:
-        assert parameters["momentum"].default == float(momentum)
+    given = parameters.get("momentum")
+    default = None if given is None else given.default
+    assert default == (None if momentum == "-" else float(momentum))
     names = ", ".join(weight.name for weight in layer.weights)
     assert weights == (names or "none")
 

@@ -224,11 +224,11 @@ def test_mask_of_channels_first_data(method):
 def test_fully_masked_batch(method):
     inputs = method.inputs()
     layer = method.shared()
-    before = [numpy(v) for v in layer.non_trainable_variables]
+    before = [numpy(v) for v in layer.non_trainable_weights]
     y = layer(method.given(inputs), training=True, mask=np.zeros(6, "bool"))
     for t in outputs(y):
         assert np.all(np.isfinite(t))
-    for a, variable in zip(before, layer.non_trainable_variables, strict=True):
+    for a, variable in zip(before, layer.non_trainable_weights, strict=True):
         np.testing.assert_array_equal(numpy(variable), a)
 
 
