@@ -70,7 +70,8 @@ def second_moment(h, axes, mask, synchronized):
         total = ops.sum(w * ops.square(h), axis=axes, keepdims=True)
         weight = ops.sum(w, axis=axes, keepdims=True)
     if synchronized:
-        total, weight = replica_sum(ops.stack([total, weight]))
+        both = replica_sum(ops.stack([total, weight]))
+        total, weight = both[0], both[1]
     return total / ops.maximum(weight, moments.TINY), weight
 
 

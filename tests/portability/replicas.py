@@ -106,6 +106,15 @@ def arrays(case):
     return inputs, upstream, mask
 
 
+def total_of(variable, gradient):
+    """The sum over replicas, as optimizers take it, given what they add up to.
+
+    State of a backward pass is each replica's own "gradient", and the mean.
+    """
+    carried = getattr(variable, "overwrite_with_gradient", False)
+    return gradient / 2 if carried else gradient
+
+
 def given(case, inputs):
     return list(inputs) if case.method.conditions else inputs[0]
 

@@ -77,7 +77,11 @@ def run(case):
         for copy in copies:
             np.testing.assert_array_equal(copy.numpy(), copies[0].numpy())
         state.append(copies[0].numpy())
-    return joined(y), joined(dx), [added(g) for g in dw], state
+    dw = [
+        replicas.total_of(v, added(g))
+        for v, g in zip(layer.trainable_variables, dw, strict=True)
+    ]
+    return joined(y), joined(dx), dw, state
 
 
 def check_sum():
