@@ -149,12 +149,10 @@ def test_links_lead_somewhere():
 
 # What a layer needs besides its defaults on an input (2, 8, 8, 8).
 ARGUMENTS = {
-    "GhostBatchNormalization": {"virtual_batch_size": 2},
     "CrossIterationConv2D": {"filters": 4, "kernel_size": 3},
     "CrossIterationDense": {"units": 4},
     "SwitchableBatchNormalization": {"widths": (4, 8)},
-    "FineGrainedBatchNormalization": {"groups": 2},
-    "FineGrainedConv2D": {"filters": 4, "kernel_size": 3, "groups": 2},
+    "FineGrainedConv2D": {"filters": 4, "kernel_size": 3},
     "GroupNormalization": {"groups": 4},
     "GroupNormalization(groups=-1)": {"groups": -1},
     "GroupNormalization(16)": {"groups": 16},

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core.state import read
 from keras_norm.core.statistics import MovingAverage
 from keras_norm.core.statistics import Selected
 from keras_norm.core.statistics import Weight
@@ -51,14 +52,14 @@ class Composition(MovingAverage):
         if not self.diminishing:
             return 1.0 - self.momentum
         # t >= 1, so that t^-power is at most 1.
-        return ops.power(ops.cast(layer.step, dtype) + 1.0, -self.power)
+        return ops.power(read(layer.step, dtype) + 1.0, -self.power)
 
     def select(self, layer, shift, spread, averages) -> Selected:
         """The new state, by the gradient of the batch's moments."""
         dtype, seen, base = averages.dtype, averages.seen, averages.base
         a = self.share(layer, dtype)
         mean, variance = (ops.stop_gradient(t) for t in (shift, spread))
-        old_mean, old_variance = self.state(layer, dtype)
+        old_mean, old_variance = self.before(layer, dtype)
         # The batch's mean relative to the state's.
         ahead = mean - (old_mean - base)
         new_variance = old_variance + a * (

@@ -16,85 +16,16 @@ Yao et al., 2021, https://arxiv.org/abs/2002.05712
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_norm import errors
 from keras_norm.core import elementwise
 from keras_norm.core import entries
-from keras_norm.core.layer import positive
-from keras_norm.core.moments import TINY
 from keras_norm.core.moments import bessel
 from keras_norm.core.moments import settled
-from keras_norm.core.moments import without_padding
-from keras_norm.core.normalized_kernel import pivot_of_input
-from keras_norm.core.operations import Standardize
 from keras_norm.core.statistics import Selected
 from keras_norm.core.statistics import compact
 from keras_norm.core.statistics import move
-
-PLACEMENTS = ("outside", "inside")
-# The root has no gradient at 0.
-_LEAST = 1e-30
-
-
-@keras.saving.register_keras_serializable("keras_norm")
-class PlacedStandardize(Standardize):
-    """y = (x - mean) / (sqrt(variance) + epsilon).
-
-    Args:
-        epsilon_placement: "outside" the root, or "inside".
-    """
-
-    def __init__(self, epsilon_placement="outside"):
-        super().__init__()
-        if epsilon_placement not in PLACEMENTS:
-            raise errors.unknown_name(
-                "epsilon_placement", epsilon_placement, list(PLACEMENTS)
-            )
-        self.epsilon_placement = epsilon_placement
-
-    def rate(self, spread, epsilon):
-        """The factor that normalizes."""
-        if self.epsilon_placement == "inside":
-            return super().rate(spread, epsilon)
-        return 1.0 / (ops.sqrt(ops.maximum(spread, _LEAST)) + epsilon)
-
-
-def check_window(window_size, burn_in):
-    """Refuse what is no window."""
-    positive("window_size", window_size)
-    positive("burn_in", burn_in, 0)
-
-
-def add_window(layer, channels, patches=None, inputs=0, relative=False):
-    """Create the state of a layer.
-
-    Args:
-        layer: its `window_size` counts the batch of now.
-        channels: of the normalized data.
-        patches: the places of the kernel, None without one.
-        inputs: channels of the kernel's input.
-        relative: means follow from those of the patches.
-    """
-    layer.add_state("moving_mean", (channels,), "zeros")
-    layer.add_state("moving_variance", (channels,), "ones")
-    layer.add_state("step", (), "zeros", "int32")
-    past = layer.window_size - 1
-    shapes: dict[str, tuple] = {}
-    if past:
-        names = ["weight", "mean", "mean_rest", "variance"]
-        names = [n for n in names if not (relative and "mean" in n)]
-        shapes = {name: (channels,) for name in names}
-    if past and patches is not None:
-        width = inputs // layer.kernel_groups
-        shapes["kernel"] = (patches.count, width, channels)
-        shapes["covariance"] = shapes["kernel"]
-        shapes["patch"] = shapes["patch_rest"] = (patches.count, inputs)
-    layer.window = {
-        name: layer.add_state(f"window_{name}", (past, *shape), "zeros")
-        for name, shape in shapes.items()
-    }
 
 
 def exactly(base, rest):
@@ -104,84 +35,6 @@ def exactly(base, rest):
     """
     total = settled(base + rest)
     return total, (base - total) + rest
-
-
-class KernelInput:
-    """The kernel of this call and what it sees.
-
-    Args:
-        x: the kernel's input, channels last, wide.
-        kernel: (places, channels of a group, outputs); no gradient.
-        patches: places of the kernel.
-        groups: of channels.
-        pivot: (channels,), near the mean of x.
-        padded: x padded, relative to the pivot, where there is one already.
-        relative: the normalized data lack the kernel's product with the pivot;
-            they are exactly linear in the kernel.
-    """
-
-    def __init__(
-        self,
-        x,
-        kernel,
-        patches,
-        groups=1,
-        pivot=None,
-        padded=None,
-        relative=False,
-    ):
-        self.patches, self.groups, self.relative = patches, groups, relative
-        self.kernel = ops.stop_gradient(kernel)
-        self.pivot = pivot_of_input(x) if pivot is None else pivot
-        if padded is None:
-            padded = patches.padded(x) - self.pivot
-        self.data = ops.stop_gradient(padded)
-
-    def applied(self, patch, kernel):
-        """sum_t,i patch[k, t, g i] kernel[k, t, i, g o]: (k, outputs)."""
-        *_, width, outputs = kernel.shape
-        count, groups = self.patches.count, self.groups
-        patch = ops.reshape(patch, (-1, count, groups, width))
-        kernel = ops.reshape(
-            kernel, (-1, count, width, groups, outputs // groups)
-        )
-        if kernel.shape[0] == 1:
-            kernel = kernel[0]
-            found = ops.einsum("ktgi,tigo->kgo", patch, kernel)
-        else:
-            found = ops.einsum("ktgi,ktigo->kgo", patch, kernel)
-        return ops.reshape(found, (-1, outputs))
-
-    def measured(self, h, weights):
-        """(mean patch relative to the pivot, covariances of patch and h).
-
-        Args:
-            h: centred data, channels last, 0 where masked.
-            weights: of their positions, (..., 1); None: all count.
-        """
-        outputs = h.shape[-1]
-        h = ops.reshape(ops.stop_gradient(h), (-1, outputs))
-        if weights is None:
-            total = ops.cast(ops.shape(h)[0], h.dtype)
-            total = ops.maximum(total, ops.ones_like(total))
-        else:
-            weights = ops.reshape(weights, (-1, 1))
-            h, total = weights * h, ops.maximum(ops.sum(weights), TINY)
-        groups = self.groups
-        h = ops.reshape(h, (-1, groups, outputs // groups))
-        means, products = [], []
-        for seen in self.patches.of(self.data):
-            rows = ops.reshape(seen, (-1, seen.shape[-1]))
-            if weights is None:
-                means.append(ops.sum(rows, axis=0) / total)
-            else:
-                rows = without_padding(rows, weights)
-                means.append(ops.sum(weights * rows, axis=0) / total)
-            rows = rows - means[-1]
-            rows = ops.reshape(rows, (-1, groups, rows.shape[-1] // groups))
-            product = ops.einsum("mgi,mgo->igo", rows, h) / total
-            products.append(ops.reshape(product, (-1, outputs)))
-        return ops.stack(means), ops.stack(products)
 
 
 class CrossIterationCall:

@@ -4,10 +4,12 @@ from keras import ops
 
 from keras_norm.core import cross_iteration
 from keras_norm.core.areas import Area
+from keras_norm.core.cross_iteration_input import KernelInput
+from keras_norm.core.cross_iteration_input import common_pivot
+from keras_norm.core.cross_iteration_operation import PlacedStandardize
+from keras_norm.core.cross_iteration_state import add_window
+from keras_norm.core.cross_iteration_state import check_window
 from keras_norm.core.normalized_kernel import NormalizedKernel
-from keras_norm.core.normalized_kernel import pivot_of_input
-
-AREA = Area()
 
 
 class CrossIterationKernel(NormalizedKernel):
@@ -17,17 +19,24 @@ class CrossIterationKernel(NormalizedKernel):
         window_size: batches of the window, the one of now included.
         burn_in: steps before the window begins to fill.
         epsilon_placement: "outside" the root, or "inside".
+        synchronized: add up the statistics of all replicas.
         **kwargs: see `NormalizedKernel`.
     """
 
     def __init__(
-        self, window_size=8, burn_in=0, epsilon_placement="outside", **kwargs
+        self,
+        window_size=8,
+        burn_in=0,
+        epsilon_placement="outside",
+        synchronized=False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
-        cross_iteration.check_window(window_size, burn_in)
+        check_window(window_size, burn_in)
         self.window_size, self.burn_in = window_size, burn_in
-        self.operation = cross_iteration.PlacedStandardize(epsilon_placement)
+        self.operation = PlacedStandardize(epsilon_placement)
         self.epsilon_placement = epsilon_placement
+        self.synchronized = synchronized
         self.window: dict = {}
         self.kernel_groups = 1
 
@@ -42,20 +51,31 @@ class CrossIterationKernel(NormalizedKernel):
         outputs = self.kernel.shape[-1]
         self.patches, self.kernel_groups = patches, groups
         self.add_affine((outputs,))
-        cross_iteration.add_window(self, outputs, patches, inputs, True)
+        add_window(self, outputs, patches, inputs, True)
 
     def transform(self, x, training, mask=None):
         """Kernel, normalization, bias, gamma and beta; channels last."""
         source = origin = None
         if training:
             kernel = ops.cast(self.kernel, x.dtype)
-            pivot = pivot_of_input(x, mask, self.half)
+            pivot = common_pivot(x, mask, self.half, self.synchronized)
             h, padded = self.relative(x, pivot)
+            if h.shape[0] == 0:
+                # A replica without samples takes part in what the others send
+                # back: h depends on x, by a sum of nothing.
+                h = h + ops.sum(padded)
             kernel = ops.reshape(
                 kernel, (self.patches.count, *kernel.shape[-2:])
             )
-            source = cross_iteration.KernelInput(
-                x, kernel, self.patches, self.kernel_groups, pivot, padded, True
+            source = KernelInput(
+                x,
+                kernel,
+                self.patches,
+                self.kernel_groups,
+                pivot,
+                padded,
+                relative=True,
+                synchronized=self.synchronized,
             )
             origin = self.origin(pivot, kernel)
             # What h lacks is a constant, and 0 here: in the gradient h is
@@ -65,8 +85,9 @@ class CrossIterationKernel(NormalizedKernel):
             h = self.linear(x)
             if self.use_bias:
                 h = h + ops.cast(self.bias, h.dtype)
+        area = Area(synchronized=self.synchronized)
         call = cross_iteration.CrossIterationCall(
-            self, self.operation, AREA, source, origin
+            self, self.operation, area, source, origin
         )
         return cross_iteration.normalize(
             call, h, -1, training, mask, self.recover

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_norm.core import elementwise
 from keras_norm.core.moments import TINY
+from keras_norm.core.state import snapshot
 from keras_norm.core.statistics import Selected
 from keras_norm.core.statistics import compact
 
@@ -89,7 +90,8 @@ class KalmanCall:
         if seen is not True:
             names = (f"moving_{n}" for n in self.operation.names)
             kept = [
-                compact(getattr(self.layer, n), averages.dtype) for n in names
+                snapshot(compact(getattr(self.layer, n), averages.dtype))
+                for n in names
             ]
             values = tuple(
                 ops.where(seen, t, old)

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core.layer import positive
+from keras_norm.core.state import read
 from keras_norm.core.statistics import Batch
 from keras_norm.core.statistics import Selected
 from keras_norm.core.statistics import Weight
@@ -82,8 +83,7 @@ class Memory(Batch):
         seen, base = averages.seen, averages.base
         dtype = averages.dtype
         old = [
-            ops.cast(w, dtype)
-            for w in (layer.memory_mean, layer.memory_variance)
+            read(w, dtype) for w in (layer.memory_mean, layer.memory_variance)
         ]
         rows = slice(1, None) if self.replaces else slice(None, -1)
         old[0] = old[0] - base
@@ -92,9 +92,10 @@ class Memory(Batch):
             for value, memory in zip((shift, spread), old, strict=True)
         ]
         any_seen = ops.cast(ops.any(seen), "int32")
-        count = layer.count + (0 if self.replaces else any_seen)
+        count = read(layer.count, "int32")
+        count = count + (0 if self.replaces else any_seen)
         count = ops.minimum(ops.maximum(count, any_seen), self.memory_size)
-        used = self.pooled(*new, count)
+        used = self.pooled(new[0], new[1], count)
         absolute = self.remembered(
             base + shift, ops.cast(layer.memory_mean, dtype), rows, seen
         )

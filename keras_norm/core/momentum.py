@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_norm.core.state import snapshot
 from keras_norm.core.statistics import MovingAverage
 from keras_norm.core.statistics import Selected
 from keras_norm.core.statistics import Weight
@@ -57,7 +58,8 @@ class MomentumAverage(MovingAverage):
                 continue
             old = getattr(layer, f"training_{name}")
             # The state's mean relative to the base, like the batch's.
-            held = ops.stop_gradient(compact(old, dtype) - origin)
+            held = snapshot(compact(old, dtype))
+            held = ops.stop_gradient(held - origin)
             used.append((1.0 - lam) * value + lam * held)
             move(old, kept, seen, lam)
             move(getattr(layer, f"moving_{name}"), kept, seen, tau)

@@ -14,6 +14,7 @@ from keras_norm import errors
 from keras_norm.core.kernel_wrapper import widened
 from keras_norm.core.layer import statistics_dtype
 from keras_norm.core.plain_weights import PlainWeights
+from keras_norm.core.state import snapshot
 
 
 class WeightParametrization(PlainWeights):
@@ -214,6 +215,8 @@ class WeightParametrization(PlainWeights):
             state = {n: ops.convert_to_tensor(s) for n, s in variables.items()}
             advance = bool(training) and self.trainable
             advance = advance and self.layer.trainable
+            if advance:
+                state = {n: snapshot(s) for n, s in state.items()}
             scale = self.scale_of(kernel)
             if scale is not None:
                 scale = ops.cast(ops.convert_to_tensor(scale), v.dtype)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core.state import read
 from keras_norm.core.statistics import MovingAverage
 from keras_norm.core.statistics import Selected
 from keras_norm.core.statistics import Weight
@@ -66,13 +67,13 @@ class Population(MovingAverage):
     def select(self, layer, shift, spread, averages) -> Selected:
         """The mixture; the state follows."""
         dtype = averages.dtype
-        time = ops.cast(layer.step, dtype) + 1.0
+        time = read(layer.step, dtype) + 1.0
         w = {None: 1.0 - self.momentum, "diminishing": 1.0 / time}.get(
             self.weight, self.weight
         )
         seen = averages.seen
         base = averages.merged(averages.base)
-        old_shift, old_spread = self.state(layer, dtype)
+        old_shift, old_spread = self.before(layer, dtype)
 
         def mixed(new, old):
             if new is None:
@@ -114,11 +115,8 @@ class Lagging(MovingAverage):
     def select(self, layer, shift, spread, averages) -> Selected:
         """The state from before the step."""
         base = averages.merged(averages.base)
-        used_shift, used_spread = self.state(layer, averages.dtype)
-        # New tensors: PyTorch overwrites those of the state.
+        used_shift, used_spread = self.before(layer, averages.dtype)
         if used_shift is not None:
             used_shift = used_shift - base
-        if used_spread is not None:
-            used_spread = ops.copy(used_spread)
         self.follow(layer, shift, spread, averages)
         return Selected(used_shift, used_spread)

@@ -7,6 +7,7 @@ from keras_norm.core import backward_state
 from keras_norm.core.distribution import replica_count
 from keras_norm.core.moments import TINY
 from keras_norm.core.primitives import cached
+from keras_norm.core.state import read
 from keras_norm.core.statistics import MovingAverage
 from keras_norm.core.statistics import Selected
 from keras_norm.core.statistics import Weight
@@ -89,16 +90,15 @@ class RecentBatches(MovingAverage):
     def select(self, layer, shift, spread, averages) -> Selected:
         """The average of the buffer with this batch in it."""
         dtype, size = averages.dtype, self.buffer_size
-        time = ops.convert_to_tensor(layer.step) + 1
+        time = read(layer.step, "int32") + 1
         rows = ops.arange(size, dtype="int32")
         slot = ops.expand_dims(ops.equal(rows, ops.mod(time, size)), -1)
         enough = ops.logical_and(time > size, time >= self.warmup_steps)
         own = ops.stop_gradient(spread)
-        old = ops.cast(layer.second_moments, dtype)
+        old = read(layer.second_moments, dtype)
         buffer = ops.where(slot, own, old)
         used = ops.where(enough, ops.mean(buffer, axis=0, keepdims=True), own)
-        # PyTorch overwrites the state: read before it moves.
-        _, moving = self.state(layer, dtype)
+        _, moving = self.before(layer, dtype)
         ratio = ops.sqrt((used + layer.epsilon) / (moving + layer.epsilon))
         ratio = ops.clip(ratio, 1.0 / self.renorm_clip, self.renorm_clip)
         early = time <= max(self.renorm_start, self.warmup_steps)
@@ -113,15 +113,12 @@ class RecentBatches(MovingAverage):
         )
         replicas = replica_count() if averages.area.synchronized else 1
         entries = averages.entries * ops.ones_like(own)
-        # Without gradient, also where there is none: PyTorch's compiler would
-        # compute them again in the backward pass, from state that has moved.
-        ratio, *constants = (
-            ops.stop_gradient(t)
-            for t in (ratio, used, entries, flags, ops.cast(slot, dtype))
-        )
         spread = _averaged(float(layer.epsilon), replicas)(
             spread,
-            *constants,
+            used,
+            entries,
+            flags,
+            ops.cast(slot, dtype),
             *backward_state.tensors(layer, (PRODUCTS,), dtype),
         )
         self.follow(layer, None, used, averages)

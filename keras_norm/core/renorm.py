@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core.state import snapshot
 from keras_norm.core.statistics import MovingAverage
 from keras_norm.core.statistics import Selected
 from keras_norm.core.statistics import Weight
@@ -155,7 +156,7 @@ class BatchRenorm(MovingAverage):
 
 def correction(shift, spread, base, held, epsilon):
     """(r, d) from the (mean, deviation) held, not clipped, no gradient."""
-    mean, stddev = (compact(w, spread.dtype) for w in held)
+    mean, stddev = (snapshot(compact(w, spread.dtype)) for w in held)
     stddev = ops.maximum(stddev, epsilon**0.5)
     r = ops.sqrt(spread + epsilon) / stddev
     d = (shift - (mean - base)) / stddev

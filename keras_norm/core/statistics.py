@@ -12,6 +12,7 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import configuration
 from keras_norm.core.moments import bessel
+from keras_norm.core.state import snapshot
 
 Weight = namedtuple("Weight", "name shape initializer dtype", defaults=(None,))
 # What normalizes: compact shift (relative to the area's base) and spread, and
@@ -46,7 +47,10 @@ class Batch(configuration.Part):
         return True
 
     def select(self, layer, shift, spread, averages) -> Selected:
-        """Statistics that normalize a training step; may update the state."""
+        """Statistics that normalize a training step; may update the state.
+
+        What it selects from state is read by `state.read` or `before`.
+        """
         return Selected(shift, spread)
 
 
@@ -97,6 +101,12 @@ class MovingAverage(Batch):
         return tuple(
             n and compact(getattr(layer, f"moving_{n}"), dtype)
             for n in layer.operation.names
+        )
+
+    def before(self, layer, dtype):
+        """`state`, for a training step that uses it and then moves it."""
+        return tuple(
+            None if t is None else snapshot(t) for t in self.state(layer, dtype)
         )
 
     def follow(self, layer, shift, spread, averages, momentum=None) -> None:

@@ -42,7 +42,8 @@ class Field:
                 shape[a] = ops.shape(x)[a]
             ones = weights = ops.broadcast_to(weights, shape)
         self.weights = weights
-        self.full = math.prod(window_sums.mass(s) for s in self.spans)
+        # A list: PyTorch's compiler refuses a generator.
+        self.full = math.prod([window_sums.mass(s) for s in self.spans])
         self.mass = self._sum(ones)
         self.inside = self.mass / self.full
         if renormalize:

@@ -188,8 +188,8 @@ def test_docstring_of_a_layer_says_which_and_where_from(name):
 
 
 # Keras' Dense and Conv2D have no default for them either; wrappers wrap a layer
-# or an activation.
-REQUIRED = ("filters", "kernel_size", "units", "layer", "activation")
+# or an activation; a slimmable network has widths of its own.
+REQUIRED = ("filters", "kernel_size", "units", "layer", "activation", "widths")
 
 
 @public_layers

@@ -11,6 +11,10 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import cross_iteration
 from keras_norm.core.areas import Area
+from keras_norm.core.cross_iteration_input import KernelInput
+from keras_norm.core.cross_iteration_operation import PlacedStandardize
+from keras_norm.core.cross_iteration_state import add_window
+from keras_norm.core.cross_iteration_state import check_window
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.patches import Patches
 from keras_norm.core.statistics import MovingAverage
@@ -40,6 +44,7 @@ class CrossIterationBatchNormalization(ComposedNormalization):
         epsilon: added to the deviation.
         epsilon_placement: "outside" the root as in the authors' program, or
             "inside".
+        synchronized: add up the statistics of all replicas.
         **kwargs: `center`, `scale`, `beta_...`, `gamma_...`, `name`, `dtype`:
             see `ComposedNormalization`.
 
@@ -98,20 +103,22 @@ class CrossIterationBatchNormalization(ComposedNormalization):
         momentum=0.9,
         epsilon=1e-5,
         epsilon_placement="outside",
+        synchronized=False,
         **kwargs,
     ):
         super().__init__(
-            area=Area(),
-            operation=cross_iteration.PlacedStandardize(epsilon_placement),
+            area=Area(synchronized=synchronized),
+            operation=PlacedStandardize(epsilon_placement),
             statistics=MovingAverage(momentum, unbiased=True),
             axis=axis,
             epsilon=epsilon,
             **kwargs,
         )
-        cross_iteration.check_window(window_size, burn_in)
+        check_window(window_size, burn_in)
         self.window_size, self.burn_in = window_size, burn_in
         self.momentum = float(momentum)
         self.epsilon_placement = epsilon_placement
+        self.synchronized = synchronized
         self.kernel_shape: Any = None
         self.kernel_groups = 1
 
@@ -138,7 +145,7 @@ class CrossIterationBatchNormalization(ComposedNormalization):
                 )
             self.kernel_groups = inputs // width
             patches = Patches(sizes)
-        cross_iteration.add_window(self, channels, patches, inputs)
+        add_window(self, channels, patches, inputs)
 
     def call(
         self,
@@ -194,8 +201,12 @@ class CrossIterationBatchNormalization(ComposedNormalization):
         width, outputs = self.kernel_shape[-2:]
         kernel = ops.cast(kernel, inputs.dtype)
         kernel = ops.reshape(kernel, (patches.count, width, outputs))
-        return cross_iteration.KernelInput(
-            inputs, kernel, patches, self.kernel_groups
+        return KernelInput(
+            inputs,
+            kernel,
+            patches,
+            self.kernel_groups,
+            synchronized=self.synchronized,
         )
 
     def compute_output_shape(

@@ -39,6 +39,7 @@ class CrossIterationConv2D(CrossIterationKernel, NormalizedConvolution):
         momentum: fraction kept of the moving averages.
         epsilon: added to the deviation.
         epsilon_placement: "outside" the root, or "inside".
+        synchronized: add up the statistics of all replicas.
         **kwargs: `center`, `scale`, `beta_...`, `gamma_...`, as in
             `ComposedNormalization`; `kernel_...`, `bias_...`,
             `activity_regularizer`, `name`, `dtype` as in
@@ -93,6 +94,7 @@ class CrossIterationConv2D(CrossIterationKernel, NormalizedConvolution):
         momentum=0.9,
         epsilon=1e-5,
         epsilon_placement="outside",
+        synchronized=False,
         **kwargs,
     ):
         super().__init__(
@@ -110,6 +112,7 @@ class CrossIterationConv2D(CrossIterationKernel, NormalizedConvolution):
             momentum=momentum,
             epsilon=epsilon,
             epsilon_placement=epsilon_placement,
+            synchronized=synchronized,
             **kwargs,
         )
 

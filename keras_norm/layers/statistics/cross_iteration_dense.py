@@ -36,6 +36,7 @@ class CrossIterationDense(CrossIterationKernel, DenseLayer):
         momentum: fraction kept of the moving averages.
         epsilon: added to the deviation.
         epsilon_placement: "outside" the root, or "inside".
+        synchronized: add up the statistics of all replicas.
         **kwargs: `center`, `scale`, `beta_...`, `gamma_...`, as in
             `ComposedNormalization`; `kernel_...`, `bias_...`,
             `activity_regularizer`, `name`, `dtype` as in `keras.layers.Dense`.
@@ -75,6 +76,7 @@ class CrossIterationDense(CrossIterationKernel, DenseLayer):
         momentum=0.9,
         epsilon=1e-5,
         epsilon_placement="outside",
+        synchronized=False,
         **kwargs,
     ):
         super().__init__(
@@ -86,6 +88,7 @@ class CrossIterationDense(CrossIterationKernel, DenseLayer):
             momentum=momentum,
             epsilon=epsilon,
             epsilon_placement=epsilon_placement,
+            synchronized=synchronized,
             **kwargs,
         )
 
@@ -97,8 +100,10 @@ class CrossIterationDense(CrossIterationKernel, DenseLayer):
         """Multiply and normalize; see the class."""
         x = self.widened(inputs)
         if mask is not None:
-            # Of the rank of x, and the same for all channels.
+            # Of the shape of x, and the same for all channels.
             mask = aligned(mask, x)
+            shape = (*ops.shape(x)[:-1], mask.shape[-1])
+            mask = ops.broadcast_to(mask, shape)
             x = without_padding(x, mask)
         y = self.transform(x, bool(training) and self.trainable, mask)
         return self.narrowed(self.activation(y))

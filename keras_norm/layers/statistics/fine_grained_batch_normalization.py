@@ -60,7 +60,7 @@ class FineGrainedBatchNormalization(ComposedNormalization):
 
     def __init__(
         self,
-        groups,
+        groups=2,
         axis=-1,
         momentum=0.9,
         epsilon=1e-5,

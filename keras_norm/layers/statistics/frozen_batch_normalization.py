@@ -50,6 +50,12 @@ class FrozenBatchNormalization(ComposedNormalization):
     >>> len(layer.trainable_weights)
     0
 
+    Reference:
+
+    - Ioffe & Szegedy, Batch Normalization, ICML 2015,
+      https://arxiv.org/abs/1502.03167, whose inference it is; frozen in
+      fine-tuning by practice, as in detectors with few images per batch.
+
     Note: in files, Keras addresses the layers of a model by their class, and
     those within a layer by the name of their attribute. Files load as they
     are in the second case; in the first, load them into the model that they

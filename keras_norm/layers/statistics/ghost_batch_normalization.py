@@ -22,7 +22,7 @@ class GhostBatchNormalization(ComposedNormalization):
     the ghost in training, moving averages in inference.
 
     Args:
-        virtual_batch_size: samples of a ghost.
+        virtual_batch_size: samples of a ghost; 128 in the paper.
         axis: channel axis.
         momentum: fraction kept of the moving averages.
         epsilon: added to the variance, inside the root.
@@ -65,7 +65,7 @@ class GhostBatchNormalization(ComposedNormalization):
 
     def __init__(
         self,
-        virtual_batch_size,
+        virtual_batch_size=128,
         axis=-1,
         momentum=0.9,
         epsilon=1e-5,

@@ -141,7 +141,9 @@ class OnlineNormalization(ComposedNormalization):
                 mask_shape=tuple(mask.shape),
             )
         table = moments.measure(x, self.axis)
-        mean, variance = self.statistics.state(self, x.dtype)
+        statistics = self.statistics
+        state = statistics.before if training else statistics.state
+        mean, variance = state(self, x.dtype)
         # The pivot relative to the state: differences of large numbers first.
         pivot = table.pivot - mean
         if training:

@@ -14,6 +14,8 @@ from keras_norm.core.areas import Area
 from keras_norm.core.layer import positive
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.online import ActingAverage
+from keras_norm.core.state import read
+from keras_norm.core.state import snapshot
 from keras_norm.core.statistics import check_momentum
 
 PRODUCT = "mean_product"
@@ -159,11 +161,8 @@ class PowerNormalization(ComposedNormalization):
         psi, weight = power.second_moment(
             measured, axes, mask, self.synchronized
         )
-        time = ops.convert_to_tensor(self.step) + 1
-        # Without gradient, also where there is none: PyTorch's compiler would
-        # compute it again in the backward pass, from a step that has moved.
+        time, phi = read(self.step, "int32") + 1, snapshot(phi)
         warm = ops.cast(time <= self.warmup_steps, h.dtype)
-        warm, phi = ops.stop_gradient(warm), ops.stop_gradient(phi)
         square = warm * psi + (1.0 - warm) * phi
         rate = ops.rsqrt(square + self.epsilon)
         seen = weight > 0

@@ -10,6 +10,7 @@ from keras import ops
 from keras_norm.core import linear
 from keras_norm.core import moments
 from keras_norm.core.layer import AFFINE
+from keras_norm.core.state import read
 from keras_norm.core.statistics import check_momentum
 from keras_norm.core.statistics import move
 
@@ -93,8 +94,7 @@ class MeanNormalizedDense(linear.DenseLayer):
         if mask is not None:
             x = moments.without_padding(x, moments.aligned(mask, x))
         kernel = ops.cast(self.kernel, x.dtype)
-        # A copy: PyTorch overwrites the state.
-        mean = ops.copy(ops.cast(self.moving_mean, x.dtype))
+        mean = read(self.moving_mean, x.dtype)
         y = ops.matmul(x - mean, kernel)
         y = y + ops.cast(self.compensation, x.dtype)
         if training and self.trainable:

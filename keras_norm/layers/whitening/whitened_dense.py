@@ -13,6 +13,7 @@ from keras_norm.core import covariances
 from keras_norm.core import linear
 from keras_norm.core import moments
 from keras_norm.core.layer import positive
+from keras_norm.core.state import read
 from keras_norm.core.whitening import StackedIdentity
 from keras_norm.layers.area.batch_normalization import BatchNormalization
 from keras_norm.ops import spectra
@@ -178,13 +179,14 @@ class WhitenedDense(linear.DenseLayer):
     def state(self, dtype):
         """(mean, matrix, compensation)."""
         kept = (self.mean, self.whitening_matrix, self.compensation)
-        return tuple(ops.cast(v, dtype) for v in kept)
+        # An update moves them in the call that uses them.
+        return tuple(read(v, dtype) for v in kept)
 
     def acting_kernel(self, dtype):
         """V."""
         kernel = ops.cast(self.kernel, dtype)
         if self.kernel_shift is not None:
-            kernel = kernel + ops.cast(self.kernel_shift, dtype)
+            kernel = kernel + read(self.kernel_shift, dtype)
         return kernel
 
     # Updates ------------------------------------------------------------------
