@@ -9,8 +9,10 @@ import keras
 import numpy as np
 from keras import tree
 
+from keras_norm import errors
 from keras_norm.core.layer import positive
 from keras_norm.models.model_data import Batches
+from keras_norm.models.model_data import is_endless
 from keras_norm.models.statistics_pass import StatisticsPass
 
 MonteCarloPrediction = namedtuple(
@@ -46,8 +48,9 @@ def monte_carlo_predict(
         model: a built model.
         x: what `predict` takes, and can be iterated again.
         train_data: arrays, of which batches are drawn without repetition
-            within a batch; or a dataset or iterator, whose batches are taken
-            one after another, from the beginning again where it ends.
+            within a batch; or a dataset, whose batches are taken one after
+            another, from the beginning again where it ends; or an iterator of
+            at least T batches.
         samples: T.
         batch_size: samples of a training batch; that of the training.
         seed: of the draws.
@@ -61,7 +64,8 @@ def monte_carlo_predict(
         of them as the model's outputs; `samples` with T in front, or None.
 
     Raises:
-        ValueError: see `tools.recompute_statistics`.
+        ValueError: an iterator of fewer batches than `samples`; else see
+            `tools.recompute_statistics`.
 
     Example:
 
@@ -82,8 +86,8 @@ def monte_carlo_predict(
       Normalized Deep Networks, ICML 2018, https://arxiv.org/abs/1802.06455
     """
     positive("samples", samples)
-    # An iterator need not end: as many batches are taken as samples.
-    steps = samples if hasattr(train_data, "__next__") else None
+    # Of what need not end as many batches are taken as samples.
+    steps = samples if is_endless(train_data) else None
     batches = Batches(train_data, steps, batch_size)
     run = StatisticsPass(model, layers, include_frozen)
     draws = batches.draws(np.random.default_rng(seed))
@@ -92,7 +96,16 @@ def monte_carlo_predict(
     square: list = []
     with run.restored():
         for t in range(1, samples + 1):
-            for reading, found in run.collect([next(draws)]).items():
+            batch = next(draws, None)
+            if batch is None:
+                raise errors.received(
+                    "`train_data` must have a batch for each sample; an "
+                    "iterator does not begin again.",
+                    "Give fewer `samples`, or data that can be iterated again.",
+                    samples=samples,
+                    batches=t - 1,
+                )
+            for reading, found in run.collect([batch]).items():
                 reading.write(found)
             y = model.predict(x, batch_size=predict_batch_size, verbose=0)
             outputs = [np.asarray(one, "float64") for one in tree.flatten(y)]

@@ -77,3 +77,4 @@ class MomentumSchedule(LayerCallback):
             tau = self.moving_momentum(layer.statistics.momentum)
             self.set_weight(layer, "training_momentum", lam)
             self.set_weight(layer, "moving_momentum", tau)
+            layer.statistics.told = tau

@@ -3,7 +3,10 @@
 Wu & Johnson, 2021, https://arxiv.org/abs/2105.07576
 """
 
+import hashlib
+
 import keras
+import numpy as np
 
 from keras_norm import errors
 from keras_norm.core.layer import positive
@@ -54,6 +57,12 @@ class PreciseStatistics(keras.callbacks.Callback):
 
     Note: with `every=None`, or in epochs between, validation infers by moving
     averages, except after the last epoch.
+
+    It must stand behind callbacks that give the model other weights when
+    training ends, such as `EarlyStopping(restore_best_weights=True)`: it
+    measures again what they have restored. In front of them it is only as
+    good with `every=1`, where the weights that they keep have precise
+    statistics already; else they put the moving averages back.
     """
 
     def __init__(
@@ -90,6 +99,8 @@ class PreciseStatistics(keras.callbacks.Callback):
         self.epoch = 0
         # Do the statistics belong to weights that training has left behind?
         self.stale = False
+        # Of the weights when they were measured.
+        self.measured = b""
 
     def on_epoch_begin(self, epoch, logs=None):
         """Weights are going to move."""
@@ -104,7 +115,11 @@ class PreciseStatistics(keras.callbacks.Callback):
         self.recompute_if_due()
 
     def on_train_end(self, logs=None):
-        """The end, which need not be that of an epoch that counts."""
+        """The end, which need not be that of an epoch that counts.
+
+        Other callbacks may have restored other weights.
+        """
+        self.stale = self.stale or self.measured != digest(self.model)
         self.recompute()
 
     def recompute_if_due(self):
@@ -118,4 +133,12 @@ class PreciseStatistics(keras.callbacks.Callback):
         """Unless nothing has changed since."""
         if self.stale:
             recompute_statistics(self.model, self.data, **self.options)
-            self.stale = False
+            self.stale, self.measured = False, digest(self.model)
+
+
+def digest(model) -> bytes:
+    """What tells whether any weight of a model is another."""
+    found = hashlib.blake2b()
+    for weight in model.get_weights():
+        found.update(np.ascontiguousarray(weight).tobytes())
+    return found.digest()

@@ -4,10 +4,16 @@ Ioffe, 2017, https://arxiv.org/abs/1702.03275
 """
 
 import math
+import numbers
 
 from keras_norm import errors
 from keras_norm.core.renorm import BatchRenorm
 from keras_norm.core.schedules import LayerCallback
+
+
+def is_number(value) -> bool:
+    """An int or float, of NumPy too."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 class RenormSchedule(LayerCallback):
@@ -50,7 +56,8 @@ class RenormSchedule(LayerCallback):
     def __init__(self, start=5000, rmax_end=40000, dmax_end=25000):
         super().__init__()
         for name, end in (("rmax_end", rmax_end), ("dmax_end", dmax_end)):
-            if not 0 <= start <= end:
+            known = is_number(start) and is_number(end)
+            if not known or not 0 <= start <= end:
                 raise errors.received(
                     f"`{name}` must be a step from `start` on, and `start` at "
                     "least 0.",

@@ -157,7 +157,10 @@ class ConvolutionLayer(KernelLayer):
         if x.shape[0] == 0:
             # TensorFlow's convolution of no sample has the input's shape.
             sizes = self.sizes(x.shape[1:-1], padding)
-            return ops.zeros((0, *sizes, self.filters), x.dtype)
+            # Sums of nothing: a replica without samples takes part in what
+            # the others send back.
+            nothing = ops.sum(x) + ops.sum(kernel[..., :0])
+            return ops.zeros((0, *sizes, self.filters), x.dtype) + nothing
         return ops.conv(
             x,
             kernel,

@@ -60,10 +60,6 @@ class CrossIterationKernel(NormalizedKernel):
             kernel = ops.cast(self.kernel, x.dtype)
             pivot = common_pivot(x, mask, self.half, self.synchronized)
             h, padded = self.relative(x, pivot)
-            if h.shape[0] == 0:
-                # A replica without samples takes part in what the others send
-                # back: h depends on x, by a sum of nothing.
-                h = h + ops.sum(padded)
             kernel = ops.reshape(
                 kernel, (self.patches.count, *kernel.shape[-2:])
             )

@@ -120,8 +120,8 @@ def check_loop(what) -> None:
         )
 
 
-def concrete(variable):
-    """The value of an integer variable, also while a graph is being built.
+def concrete(variable, kind=int):
+    """The value of a scalar variable, also while a graph is being built.
 
     None where it is out of reach: under JAX's and PyTorch's compilers.
     """
@@ -130,13 +130,13 @@ def concrete(variable):
         import tensorflow as tf
 
         with tf.init_scope():
-            return int(keras.ops.convert_to_numpy(variable))
+            return kind(keras.ops.convert_to_numpy(variable))
     if backend == "torch":
         import torch
 
         if torch.compiler.is_compiling():
             return None
     try:
-        return int(keras.ops.convert_to_numpy(variable))
+        return kind(keras.ops.convert_to_numpy(variable))
     except (TypeError, AttributeError, RuntimeError):
         return None

@@ -50,7 +50,7 @@ class Freezable(_BesideKeras):
             says.
     """
 
-    freeze_statistics = False
+    _freeze_statistics = False
     _freeze_affine = False
 
     def __init_subclass__(cls, **kwargs):
@@ -58,6 +58,16 @@ class Freezable(_BesideKeras):
         super().__init_subclass__(**kwargs)
         if "call" in vars(cls):
             cls.call = heeding(vars(cls)["call"])
+
+    @property
+    def freeze_statistics(self) -> bool:
+        """Does the layer infer, whatever `training` says?"""
+        return self._freeze_statistics
+
+    @freeze_statistics.setter
+    def freeze_statistics(self, value):
+        self._freeze_statistics = bool(value)
+        self._heed_statistics()
 
     @property
     def freeze_affine(self) -> bool:
@@ -73,15 +83,28 @@ class Freezable(_BesideKeras):
         for variable in self.affine_weights():
             variable.trainable = self.trainable and not self._freeze_affine
 
+    def _heed_statistics(self):
+        # An optimizer overwrites these by their gradients: zeros on some
+        # backends after a step in which they took no part.
+        for variable in self.backward_weights():
+            variable.trainable = self.trainable and not self._freeze_statistics
+
+    def _post_build(self):
+        """Keras' hook after `build`: only now all weights are what they are."""
+        if self._freeze_statistics:
+            self._heed_statistics()
+        super()._post_build()
+
     @property
     def trainable(self) -> bool:
-        """As of all layers; a frozen gamma or beta stays frozen."""
+        """As of all layers; what is frozen stays frozen."""
         return self._trainable
 
     @trainable.setter
     def trainable(self, value):
         keras.layers.Layer.trainable.fset(self, value)
         self._heed_affine()
+        self._heed_statistics()
 
     def is_affine(self, name) -> bool:
         """Is a weight of that name gamma or beta?
@@ -99,14 +122,17 @@ class Freezable(_BesideKeras):
         """gamma and beta, where the layer has and learns them."""
         return [w for w in self._trainable_variables if self.is_affine(w.name)]
 
-    def has_statistics(self) -> bool:
-        """Does the layer keep anything from batch to batch?"""
-        written = [
+    def backward_weights(self) -> list:
+        """State that the backward pass moves; see `core.backward_state`."""
+        return [
             w
             for w in self._trainable_variables
             if getattr(w, "overwrite_with_gradient", False)
         ]
-        return bool(self._non_trainable_variables or written)
+
+    def has_statistics(self) -> bool:
+        """Does the layer keep anything from batch to batch?"""
+        return bool(self._non_trainable_variables or self.backward_weights())
 
     def add_weight(self, *args, **kwargs):
         """A weight; not trainable if it is a gamma or beta that is frozen."""

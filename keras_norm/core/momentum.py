@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_norm.core.distribution import concrete
 from keras_norm.core.state import snapshot
 from keras_norm.core.statistics import MovingAverage
 from keras_norm.core.statistics import Selected
@@ -22,6 +23,17 @@ class MomentumAverage(MovingAverage):
     Args:
         momentum: initial tau.
     """
+
+    # Tau as the schedule last said: what a step that is being compiled knows.
+    told: float | None = None
+
+    def acting_momentum(self, layer) -> float:
+        """Tau, which a schedule may have moved."""
+        tau = concrete(layer.moving_momentum, float)
+        if tau is None:
+            return self.momentum if self.told is None else self.told
+        # The weight holds it in float32.
+        return round(tau, 6)
 
     def weights(self, operation, shapes) -> list:
         """The two fractions, the averages of training, those of inference."""

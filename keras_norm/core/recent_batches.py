@@ -27,12 +27,14 @@ def _averaged(epsilon, replicas):
             # is -2 square upstream. Replicas have a share of it each.
             own_product = -2.0 * square * upstream / ops.maximum(entries, TINY)
             old = backward_state.held(products, witness)
-            new = ops.where(slot > 0, replicas * own_product, old)
+            # A buffer that has been lost, or that the steps so far have not
+            # written to, begins with this batch in every row: none is averaged
+            # as 0.
+            empty = ops.logical_and(flags[2] > 0, ops.all(ops.equal(old, 0.0)))
+            written = ops.logical_or(slot > 0, empty)
+            new = ops.where(written, replicas * own_product, old)
             recent = ops.mean(new, axis=0, keepdims=True) / replicas
-            ready = ops.logical_and(
-                flags[0] > 0, backward_state.usable(witness)
-            )
-            product = ops.where(ready, recent, own_product)
+            product = ops.where(flags[0] > 0, recent, own_product)
             return (
                 # dx = -x mean(g z) / square, by own = mean(x^2).
                 -0.5 * product * entries / square,
@@ -108,7 +110,7 @@ class RecentBatches(MovingAverage):
         flags = ops.stack(
             [
                 ops.cast(ops.broadcast_to(f, ops.shape(own)), dtype)
-                for f in (enough, some)
+                for f in (enough, some, time > 1)
             ]
         )
         replicas = replica_count() if averages.area.synchronized else 1

@@ -92,6 +92,10 @@ class MovingAverage(Batch):
         self.follow(layer, shift, spread, averages)
         return Selected(shift, spread)
 
+    def acting_momentum(self, layer):
+        """The fraction that a layer's averages keep at present."""
+        return self.momentum
+
     def initial_share(self, updates) -> float:
         """What is left of the initial state after that many updates."""
         return self.momentum**updates

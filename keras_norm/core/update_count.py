@@ -84,10 +84,18 @@ class UpdateCount:
         if not updates:
             return
         self._checked = True
-        if layer.statistics.initial_share(updates) > SHARE:
+        if share_left(layer, updates) > SHARE:
             warnings.warn(
                 too_few(layer, updates), StatisticsWarning, stacklevel=1
             )
+
+
+def share_left(layer, updates):
+    """What is left of a layer's initial state."""
+    statistics = layer.statistics
+    # Some averages drop the state they begin with, whatever the momentum is.
+    dropped = not statistics.initial_share(1)
+    return 0.0 if dropped else statistics.acting_momentum(layer) ** updates
 
 
 def horizon(momentum):
@@ -97,7 +105,7 @@ def horizon(momentum):
 
 def too_few(layer, updates):
     """The warning: one text for all layers, so that it comes once."""
-    momentum = layer.statistics.momentum
+    momentum = layer.statistics.acting_momentum(layer)
     needed = horizon(momentum)
     return (
         f"Moving statistics are used for inference after {updates} updates; "

@@ -16,6 +16,8 @@ from keras_norm.core import configuration
 from keras_norm.core.freezing import FLAGS
 from keras_norm.core.layer import AFFINE
 from keras_norm.core.layer import NormalizationLayer
+from keras_norm.core.layer import several
+from keras_norm.core.update_count import UpdateCount
 from keras_norm.models.layer_copies import copy_flags
 
 # Options that mean the same wherever they have the same name.
@@ -134,6 +136,20 @@ def unmade(old, target, problem):
     )
 
 
+def check_outputs(old, new):
+    """Refuse a target that returns another number of tensors."""
+    shape = (old.get_build_config() or {}).get("input_shape")
+    try:
+        shapes = [layer.compute_output_shape(shape) for layer in (old, new)]
+    except Exception:
+        # What is not known shows when the model is made.
+        return
+    numbers = [len(s) if several(s) else 1 for s in shapes]
+    if numbers[0] != numbers[1]:
+        problem = f"its outputs differ, {numbers[1]} in the place of "
+        raise unmade(old, type(new), f"{problem}{numbers[0]}.")
+
+
 def lost_options(old, given, taken) -> list:
     """In words: what was chosen for a layer that its target has not."""
     usual = defaults(old)
@@ -168,7 +184,15 @@ def transfer_all(old, new) -> list:
     for a, b in zip(old.weights, new.weights, strict=True):
         b.assign(ops.copy(a))
     copy_flags(old, new)
+    forget(new)
     return []
+
+
+def forget(layer):
+    """The statistics were updated elsewhere: how often is not known."""
+    count = getattr(layer, "updates", None)
+    if isinstance(count, UpdateCount):
+        count.forget()
 
 
 def transfer(old, new) -> list:
@@ -188,6 +212,8 @@ def transfer(old, new) -> list:
     for variable in (*new._trainable_variables, *new._non_trainable_variables):
         value = values.get(variable.name)
         given = value is not None and assign(variable, value)
+        if given and "moving_" in variable.name:
+            forget(new)
         learned = any(variable is v for v in new._trainable_variables)
         if given and learned and isinstance(value, keras.Variable):
             variable.trainable = value.trainable

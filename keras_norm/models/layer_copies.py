@@ -15,6 +15,8 @@ from typing import Any
 import keras
 
 from keras_norm import errors
+from keras_norm.core.freezing import FLAGS
+from keras_norm.core.freezing import Freezable
 from keras_norm.core.model_copies import call
 from keras_norm.core.substitution import substituted
 
@@ -46,11 +48,14 @@ def name_like(new, old):
 
 
 def copy_flags(old, new):
-    """`trainable`, of the layer and of each of its variables.
+    """`trainable`, of the layer and of each of its variables; what is frozen.
 
     Not through the setter, which would set those of the layers within.
     """
     new._trainable = old._trainable
+    if isinstance(old, Freezable):
+        for name in FLAGS:
+            setattr(new, name, getattr(old, name))
     pairs = zip(old._trainable_variables, new._trainable_variables, strict=True)
     for a, b in pairs:
         b.trainable = a.trainable

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_norm import errors
+from keras_norm.core import kalman
 from keras_norm.core import moments
 from keras_norm.core import power
 from keras_norm.core.areas import Area
@@ -57,6 +58,11 @@ class MeanAndVariance:
         self.layer = layer
 
     @property
+    def axis(self):
+        """The channel axis of the data that are measured."""
+        return self.layer.axis
+
+    @property
     def about(self):
         """The spread is about the shift, where it is a variance."""
         pooled = isinstance(self.operation, (Standardize, ScaleByDeviation))
@@ -67,7 +73,7 @@ class MeanAndVariance:
         mask = call.mask
         x = self.prepared(call.data, mask)
         flat = len(x.shape) == 2
-        axis = int(np.ravel(self.layer.axis)[0])
+        axis = int(np.ravel(self.axis)[0])
         axis = axis % len(x.shape) - len(x.shape)
         if flat:
             # Samples as the positions of one instance.
@@ -160,6 +166,57 @@ class Measured(MeanAndVariance):
             for kind, name in names
         }
         return {kind: v for kind, v in found.items() if v is not None}
+
+
+class Fused(Measured):
+    """Kalman normalization: the batch fused with what was predicted of it."""
+
+    def measure(self, call):
+        """As a training step; the prediction is an argument of the call."""
+        found = super().measure(call)
+        layer, given = self.layer, call.bound.arguments
+        inputs = given[call.first]
+        mean, variance = given.get("mean"), given.get("variance")
+        if isinstance(inputs, (list, tuple)):
+            _, mean, variance = layer.split_inputs(inputs)
+        if (mean is None and variance is None) or not found.seen:
+            return found
+        shift, spread = found.values["shift"], found.values["spread"]
+        given = layer.checked(mean, variance)
+        mean, variance = (np.reshape(host(t), (1, -1)) for t in given)
+
+        def narrow(value):
+            return ops.convert_to_tensor(np.asarray(value, "float32"))
+
+        # Relative to the batch's mean: nothing large is rounded.
+        distance, mixed = kalman.fused(
+            ops.zeros(shift.shape, "float32"),
+            narrow(spread),
+            (narrow(mean - shift), narrow(variance)),
+            ops.cast(layer.keep_weight, "float32"),
+            layer.max_ratio,
+        )
+        values = {"shift": shift + host(distance), "spread": host(mixed)}
+        return Collected(found.count, values, self.about)
+
+
+class OfKernel(MeanAndVariance):
+    """Cross-iteration normalization of what a kernel of the layer's makes."""
+
+    unbiased = True
+    axis = -1
+
+    def prepared(self, x, mask):
+        """The kernel's results, bias included, channels last."""
+        layer = self.layer
+        if getattr(layer, "first", False):
+            x = ops.moveaxis(x, 1, -1)
+        if mask is not None:
+            x = moments.without_padding(x, moments.aligned(mask, x))
+        h = layer.linear(x)
+        if layer.use_bias:
+            h = h + ops.cast(layer.bias, h.dtype)
+        return ops.stop_gradient(h)
 
 
 class GroupScaled(Measured):

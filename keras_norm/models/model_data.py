@@ -36,7 +36,7 @@ class Batches:
             self.samples = samples_of(self.inputs)
             self.batch_size = batch_size
             number = -(-self.samples // batch_size)
-        elif not hasattr(data, "__iter__") and not is_py_dataset(data):
+        elif not is_batches(data):
             raise errors.received(
                 "`data` must be arrays, a dataset or an iterator of batches, "
                 "as `fit` takes them.",
@@ -44,8 +44,7 @@ class Batches:
             )
         else:
             number = number_of_batches(data)
-            endless = number == np.inf or hasattr(data, "__next__")
-            if endless and steps is None:
+            if is_endless(data) and steps is None:
                 raise errors.received(
                     "`steps` must be given where the data may have no end.",
                     "Give the number of batches to take.",
@@ -94,7 +93,13 @@ class Batches:
         return tree.map_structure(lambda a: a[index], self.inputs)
 
     def draws(self, generator):
-        """Batches at random without end; of arrays by a NumPy generator."""
+        """Batches at random without end; of arrays by a NumPy generator.
+
+        Of an iterator those that it has.
+        """
+        if hasattr(self.data, "__next__"):
+            yield from self.all()
+            return
         while True:
             if self.arrays:
                 size = min(self.batch_size, self.samples)
@@ -113,6 +118,19 @@ def is_arrays(data) -> bool:
 def is_py_dataset(data) -> bool:
     """True for what Keras indexes by the number of the batch."""
     return isinstance(data, keras.utils.PyDataset)
+
+
+def is_batches(data) -> bool:
+    """True for what may give one batch after another."""
+    text = isinstance(data, (str, bytes))
+    return is_py_dataset(data) or (hasattr(data, "__iter__") and not text)
+
+
+def is_endless(data) -> bool:
+    """True for data of batches that need not end: iterators as well."""
+    if is_arrays(data) or not is_batches(data):
+        return False
+    return hasattr(data, "__next__") or number_of_batches(data) == np.inf
 
 
 def is_data_loader(data) -> bool:

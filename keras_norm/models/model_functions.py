@@ -11,7 +11,9 @@ def renewing(model):
 
     Training functions hold what the layers were when they were made. An
     optimizer holds a slot for each trainable weight: where these change, a new
-    one of the same config takes over, with the old one's count of steps.
+    one of the same config takes over, with the old one's count of steps and
+    loss scale. An error in making it leaves optimizers and functions as they
+    were: the caller puts back the layers.
     """
     models = [
         layer
@@ -22,14 +24,33 @@ def renewing(model):
     fresh = {id(m): of_same_config(m) for m in models}
     before = {id(m): identities(m) for m in models}
     yield
+    changed = [
+        m
+        for m in models
+        if fresh[id(m)] is not None and identities(m) != before[id(m)]
+    ]
+    for m in changed:
+        fresh[id(m)].build(m.trainable_variables)
+        take_over(m.optimizer, fresh[id(m)])
+    for m in changed:
+        # Below the tracking of attributes, as `compile` sets it.
+        object.__setattr__(m, "optimizer", fresh[id(m)])
     for m in models:
         m.train_function = None
-        if fresh[id(m)] is not None and identities(m) != before[id(m)]:
-            old, new = m.optimizer, fresh[id(m)]
-            new.build(m.trainable_variables)
-            new.iterations.assign(old.iterations)
-            # Below the tracking of attributes, as `compile` sets it.
-            object.__setattr__(m, "optimizer", new)
+
+
+# Of an optimizer itself, not of the weights.
+COUNTS = ("_iterations", "step_counter", "dynamic_scale")
+
+
+def take_over(old, new):
+    """Count and loss scale of an optimizer, and of the one within it."""
+    for name in COUNTS:
+        value = getattr(old, name, None)
+        if isinstance(value, keras.Variable):
+            getattr(new, name).assign(keras.ops.copy(value))
+    if hasattr(old, "inner_optimizer"):
+        take_over(old.inner_optimizer, new.inner_optimizer)
 
 
 def of_same_config(model):

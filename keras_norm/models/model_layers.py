@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_norm.core.cross_iteration_kernel import CrossIterationKernel
 from keras_norm.core.frozen import Frozen
 from keras_norm.core.memory import Memory
 from keras_norm.core.normalization import ComposedNormalization
@@ -19,6 +20,9 @@ from keras_norm.layers.mixture.switchable_normalization import (
 from keras_norm.layers.operation.evonorm import EvoNorm
 from keras_norm.layers.recurrent.batch_normalized_lstm import (
     BatchNormalizedLSTM,
+)
+from keras_norm.layers.statistics.kalman_normalization import (
+    KalmanNormalization,
 )
 from keras_norm.layers.statistics.online_normalization import (
     OnlineNormalization,
@@ -46,6 +50,8 @@ READINGS = {
     SwitchableBatchNormalization: layer_statistics.OfWidths,
     PowerNormalization: layer_statistics.GroupScaled,
     BatchNormalizedLSTM: own_statistics.TimeSteps,
+    KalmanNormalization: layer_statistics.Fused,
+    CrossIterationKernel: layer_statistics.OfKernel,
 }
 # Steps of a composed layer. Where one is another, who knows what it measures?
 STEPS = ("normalize", "transform", "factors")

@@ -225,6 +225,14 @@ def chosen(layers, found):
         layers = [layers]
     if callable(layers):
         return layers
+    several = isinstance(layers, (list, tuple, set, frozenset))
+    kinds_known = (str, type, keras.layers.Layer)
+    if not several or not all(isinstance(e, kinds_known) for e in layers):
+        raise errors.received(
+            "`layers` must be a name, a layer, a class, a list of these, or a "
+            "function of a layer.",
+            layers=layers,
+        )
     kinds = tuple(entry for entry in layers if isinstance(entry, type))
     names = [entry for entry in layers if isinstance(entry, str)]
     themselves = [e for e in layers if isinstance(e, keras.layers.Layer)]

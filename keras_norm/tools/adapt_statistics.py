@@ -6,6 +6,7 @@ Li, Wang, Shi, Liu & Hou, 2017, https://arxiv.org/abs/1603.04779
 import keras
 
 from keras_norm import errors
+from keras_norm.core.momentum import MomentumAverage
 from keras_norm.models.model_data import Batches
 from keras_norm.models.statistics_pass import StatisticsPass
 from keras_norm.tools.recompute_statistics import ProgressBar
@@ -93,9 +94,13 @@ def adapt_statistics(
 
 def momentum_of(layer) -> float:
     """The fraction that a layer's moving averages keep."""
+    statistics = getattr(layer, "statistics", None)
+    if isinstance(statistics, MomentumAverage):
+        # Scheduled: the layer's `momentum` is where it began.
+        return statistics.acting_momentum(layer)
     momentum = getattr(layer, "momentum", None)
     if momentum is None:
-        momentum = getattr(getattr(layer, "statistics", None), "momentum", None)
+        momentum = getattr(statistics, "momentum", None)
     if momentum is None:
         raise errors.received(
             "`method` must be 'cumulative' for layers without momentum.",

@@ -18,10 +18,13 @@ from keras_norm.core.linear import KernelLayer
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.operations import Standardize
 from keras_norm.core.recoveries import Affine
+from keras_norm.core.renorm import BatchRenorm
 from keras_norm.core.statistics import MovingAverage
 from keras_norm.models import layer_conversions as conversions
 from keras_norm.models.layer_copies import LayerCopies
 from keras_norm.models.layer_copies import build_like
+from keras_norm.models.model_layers import STEPS
+from keras_norm.models.model_layers import regular
 
 TWINS = {
     getattr(keras.layers, name): getattr(ours, name)
@@ -192,6 +195,7 @@ def convert(
             build_like(new, layer)
         except (TypeError, ValueError, IndexError) as problem:
             raise conversions.unmade(layer, type(new), problem) from problem
+        conversions.check_outputs(layer, new)
         lost = [*lost, *transfer(layer, new)]
         after = label(new)
         if getattr(layer, "synchronized", False) != getattr(
@@ -420,7 +424,10 @@ def frozen(layer):
     twin = type(layer) is keras.layers.BatchNormalization
     if not (twin or is_batch_normalization(layer)):
         if type(layer) in TWINS or isinstance(layer, NormalizationLayer):
-            raise Kept("it is no batch normalization")
+            raise Kept(
+                "at inference it is not known to be one scale-and-shift by a "
+                "moving mean and a moving variance"
+            )
         return None
     # How batches were normalized does not matter any more.
     return conversions.made(layer, target).layer, [], conversions.transfer
@@ -430,16 +437,17 @@ def is_batch_normalization(layer) -> bool:
     """Is inference one scale-and-shift by a moving mean and variance?"""
     if not isinstance(layer, ComposedNormalization):
         return False
-    base, cls = ComposedNormalization, type(layer)
+    # `conversions.forms` knows the variance of batch renormalization.
+    states = (MovingAverage.state, BatchRenorm.state)
     return (
         getattr(layer.area, "columns", None) == "each"
         and type(layer.operation) is Standardize
         and isinstance(layer.statistics, MovingAverage)
-        and type(layer.statistics).state is MovingAverage.state
+        and type(layer.statistics).state in states
         and type(layer.recovery) is Affine
-        and cls.inference_factors is base.inference_factors
-        and cls.finish is base.finish
-        and len(getattr(layer, "moving_variance", np.zeros(())).shape) == 1
+        # A step of its own may do anything, as scale the whole layer.
+        and regular(layer, (*STEPS, "inference_factors", "finish", "call"))
+        and len(getattr(layer, "moving_mean", np.zeros(())).shape) == 1
     )
 
 

@@ -37,9 +37,11 @@ def example_weighing(
             followed. It stays as it is.
         alpha: share of the example; None: the one of `candidates` with the
             least loss on `validation_data`.
-        validation_data: (x, y), or a dataset of such batches.
+        validation_data: (x, y) or (x, y, weights), or a dataset of such
+            batches; no iterator, which the first candidate would use up.
         candidates: shares to choose from.
-        loss: by which to choose; None: the one the model is compiled with.
+        loss: by which to choose; None: the one the model is compiled with,
+            with its `loss_weights`.
         batch_size: samples of a batch of arrays.
         layers: names of the layers; None: all batch normalization.
 
@@ -48,9 +50,9 @@ def example_weighing(
         are alpha.
 
     Raises:
-        ValueError: neither `alpha` nor `validation_data`; no loss; shares
-            outside [0, 1]; a subclassed model, one without batch
-            normalization.
+        ValueError: neither `alpha` nor `validation_data`, an iterator; no
+            loss, or none that is finite; shares outside [0, 1]; a subclassed
+            model, one without batch normalization.
 
     Example:
 
@@ -85,7 +87,22 @@ def best(model, data, candidates, loss, batch_size, layers):
             alpha=None,
             validation_data=None,
         )
-    loss = loss or getattr(model, "loss", None)
+    if hasattr(data, "__next__"):
+        raise errors.received(
+            "`validation_data` must be what can be iterated again: every "
+            "candidate is evaluated on it.",
+            "Give arrays, a dataset, a PyDataset or a DataLoader.",
+            validation_data=type(data).__name__,
+        )
+    if isinstance(data, tuple) and len(data) not in (2, 3):
+        raise errors.received(
+            "A tuple of `validation_data` must be (x, y) or (x, y, weights).",
+            length=len(data),
+        )
+    weights_of_losses = None
+    if loss is None:
+        loss = getattr(model, "loss", None)
+        weights_of_losses = loss_weights(model)
     if loss is None:
         raise errors.received(
             "`loss` must be given for a model that is not compiled.", loss=None
@@ -97,18 +114,33 @@ def best(model, data, candidates, loss, batch_size, layers):
     for candidate in candidates:
         check_weight("candidates", candidate)
     scored = weighed_copy(model, 0.0, 0.0, layers)
-    scored.compile(loss=loss)
+    scored.compile(loss=loss, loss_weights=weights_of_losses)
     weights = [
         w
         for w in scored.weights
         if w.name in ("mean_weight", "variance_weight")
     ]
-    x, y = data if isinstance(data, tuple) else (data, None)
-    options = {} if y is None else {"batch_size": batch_size}
+    arrays = data if isinstance(data, tuple) else (data,)
+    names = ("x", "y", "sample_weight")
+    options = dict(zip(names, arrays, strict=False))
+    if len(arrays) > 1:
+        options["batch_size"] = batch_size
     losses = []
     for candidate in candidates:
         for weight in weights:
             weight.assign(np.float32(candidate))
-        found = scored.evaluate(x, y, verbose=0, return_dict=True, **options)
-        losses.append(found["loss"])
-    return float(candidates[int(np.argmin(losses))])
+        found = scored.evaluate(verbose=0, return_dict=True, **options)
+        losses.append(float(found["loss"]))
+    if not np.any(np.isfinite(losses)):
+        raise errors.received(
+            "The loss on `validation_data` must be finite for some candidate.",
+            losses=losses,
+        )
+    finite = np.where(np.isfinite(losses), losses, np.inf)
+    return float(candidates[int(np.argmin(finite))])
+
+
+def loss_weights(model):
+    """What a model was compiled with; None without."""
+    config = getattr(model, "_compile_config", None)
+    return config.config.get("loss_weights") if config else None

@@ -1,5 +1,6 @@
 """Statistics and affine parameters of a model's normalization, frozen."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -7,8 +8,10 @@ from typing import TypeAlias
 import keras
 
 from keras_norm import errors
+from keras_norm.core.freezing import FLAGS
 from keras_norm.core.freezing import Freezable
 from keras_norm.models.model_functions import renewing
+from keras_norm.models.model_layers import Found
 
 # Keras' layers with gamma and beta; of these, the first has statistics.
 KERAS = (
@@ -56,24 +59,30 @@ class FreezeChange:
 def freeze(
     model: keras.Model,
     statistics: bool | None = True,
-    affine: bool | None = False,
+    affine: bool | None = None,
     layers: Layers = None,
 ) -> list[FreezeChange]:
     """Freeze the normalization of a model, or let it go again; in place.
 
     With frozen statistics a layer computes in training what it does at
     inference: it normalizes by its moving statistics and leaves them as they
-    are. gamma and beta are learned on unless `affine` freezes them too. Both
-    are saved with the model and are of its copies. Calling it again sets
-    both anew: `freeze(model, statistics=False)` undoes it.
+    are. gamma and beta are learned on unless `affine` freezes them too.
+    `freeze(model, statistics=False)` undoes the one, `freeze(model, None,
+    False)` the other.
+
+    Both are in the layers' configs: saved with Sequential and functional
+    models, and of their copies. A class of your own that makes its layers
+    itself makes them free again when it is loaded, as it does with Keras'
+    `trainable`: call this once more then, and compile again.
 
     Layers of this package have an attribute for each, `freeze_statistics` and
     `freeze_affine`. Keras' have `trainable` alone, which is both in one: batch
-    normalization of Keras takes both True or both False.
+    normalization of Keras takes both True or both False. Others that keep
+    statistics, as `BatchNormalizedLSTM`, have neither and are refused.
 
     A model that is compiled goes on with what is frozen. Where the trainable
     weights have changed its optimizer starts anew, but for the count of its
-    steps. A model around it must be compiled again.
+    steps and its loss scale. A model around it must be compiled again.
 
     Args:
         model: the model; nested ones, wrappers and cells are followed.
@@ -88,8 +97,9 @@ def freeze(
 
     Raises:
         ValueError: a layer of Keras whose statistics and affine parameters
-            are to differ; no layer selected, a name that no layer has.
-            Nothing is changed then.
+            are to differ; a layer that cannot be frozen; no layer selected, a
+            name that no layer has; an optimizer that refuses weights which
+            are let go. Nothing is changed then.
 
     Example:
 
@@ -106,6 +116,16 @@ def freeze(
     if not isinstance(model, keras.Model):
         raise errors.received("`model` must be a keras.Model.", model=model)
     found = selected(model, layers)
+    without = [layer for layer in found if not switched(layer)]
+    if without:
+        raise errors.received(
+            "The layers must be able to leave their statistics as they are; "
+            f"{without[0].name!r}, a {type(without[0]).__name__}, is not.",
+            "Select others by `layers`, for example by a function of the "
+            "layer that is False for these.",
+            layers=layers,
+            refused=[layer.name for layer in without],
+        )
     if not found:
         raise errors.received(
             "The model must have normalization layers"
@@ -116,7 +136,7 @@ def freeze(
     # All that can go wrong does before anything is changed.
     wanted = [(layer, new_state(layer, statistics, affine)) for layer in found]
     before = [state(layer) for layer in found]
-    with renewing(model):
+    with unless_error(found), renewing(model):
         for layer, after in wanted:
             set_state(layer, after)
     return [
@@ -128,19 +148,29 @@ def freeze(
 
 def selected(model, layers) -> list:
     """The layers that are meant."""
+    kept = Found(model)
+    keeping = {id(r.layer) for r in kept.readings} | set(map(id, kept.unknown))
     known = [
         layer
         for layer in model._flatten_layers(include_self=False)
-        if isinstance(layer, (Freezable, *KERAS))
-        and state(layer) != (None,) * 2
+        if (switched(layer) and state(layer) != (None,) * 2)
+        or (not switched(layer) and id(layer) in keeping)
     ]
     if layers is None:
         return known
     if isinstance(layers, (str, type)):
         layers = [layers]
-    if callable(layers):
+    if callable(layers) and not isinstance(layers, keras.layers.Layer):
         return [layer for layer in known if layers(layer)]
     names = [layer.name for layer in known]
+    several = isinstance(layers, (list, tuple, set, frozenset))
+    if not several or not all(isinstance(e, (str, type)) for e in layers):
+        raise errors.received(
+            "`layers` must be a name, a class, several of these, or a "
+            "function of a layer.",
+            f"Names of normalization layers are {names}.",
+            layers=layers,
+        )
     for entry in layers:
         if not isinstance(entry, type) and entry not in names:
             raise errors.unknown_name("layers", entry, names)
@@ -150,6 +180,36 @@ def selected(model, layers) -> list:
         for layer in known
         if isinstance(layer, classes) or layer.name in layers
     ]
+
+
+def switched(layer) -> bool:
+    """Has it switches that are known?"""
+    return isinstance(layer, (Freezable, *KERAS))
+
+
+@contextlib.contextmanager
+def unless_error(layers):
+    """Put back what is frozen of layers where the block fails."""
+    saved = [
+        (
+            layer,
+            {f: getattr(layer, f) for f in FLAGS if hasattr(layer, f)},
+            layer.trainable,
+            [(v, v.trainable) for v in layer.variables],
+        )
+        for layer in layers
+    ]
+    try:
+        yield
+    except Exception:
+        for layer, flags, trainable, variables in saved:
+            for name, value in flags.items():
+                setattr(layer, name, value)
+            if layer.trainable != trainable:
+                layer.trainable = trainable
+            for variable, value in variables:
+                variable.trainable = value
+        raise
 
 
 def state(layer) -> tuple:
@@ -187,10 +247,12 @@ def new_state(layer, statistics, affine) -> tuple:
 def set_state(layer, after):
     """Set what `state` gives."""
     statistics, affine = after
+    was = state(layer)
     if isinstance(layer, Freezable):
-        if statistics is not None:
+        # Setting a switch sets `trainable` of the weights behind it.
+        if statistics != was[0]:
             layer.freeze_statistics = statistics
-        if affine is not None:
+        if affine != was[1]:
             layer.freeze_affine = affine
-    elif state(layer) != after:
+    elif was != after:
         layer.trainable = not (affine if statistics is None else statistics)

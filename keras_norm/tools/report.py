@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from keras_norm import errors
+from keras_norm.core.update_count import UpdateCount
 from keras_norm.core.update_count import horizon
 from keras_norm.models.model_data import Batches
 from keras_norm.models.model_layers import Found
+from keras_norm.models.own_statistics import OwnState
 from keras_norm.models.statistics_pass import StatisticsPass
-from keras_norm.models.statistics_pass import count_of
 from keras_norm.models.statistics_pass import frozen
 from keras_norm.tools.recompute_statistics import ProgressBar
 
@@ -119,39 +121,57 @@ def report(
 
     Note: updates are counted for layers of this package, since they were
     built and as long as no statistics came from a file or a tool; for Keras'
-    BatchNormalization they are the steps of the model's optimizer.
+    BatchNormalization they are the steps of the model's optimizer. There are
+    no gaps of layers whose statistics are not those of their input, as in
+    recurrent cells and of kernels: these infer.
     """
-    run = StatisticsPass(model, include_frozen=True)
+    if not model.built:
+        raise errors.received(
+            "`model` must be built.",
+            "Call it on a batch of data, or `model.build(input_shape)`.",
+            model=model.name,
+        )
+    found = Found(model)
+    keeping = {id(r.layer) for r in found.readings} | set(
+        map(id, found.unknown)
+    )
+    if not keeping:
+        raise errors.received(
+            "`model` must have normalization layers with statistics.",
+            model=model.name,
+        )
+    # What only a training step measures has no mean and spread to compare.
+    measured = [r.layer for r in found.readings if not isinstance(r, OwnState)]
     gaps = {}
-    if data is not None:
+    if data is not None and measured:
+        run = StatisticsPass(model, measured, include_frozen=True)
         batches = Batches(data, steps, batch_size)
         bar = ProgressBar(batches.number, verbose)
         gaps = {
-            id(reading.layer): gap(reading.kept(), found)
-            for reading, found in run.collect(
+            id(reading.layer): gap(reading, measurement)
+            for reading, measurement in run.collect(
                 batches, progress=bar.update
             ).items()
         }
         bar.finish()
     optimizer = getattr(model, "optimizer", None)
-    readings = {id(r.layer): r for r in run.readings}
     return ModelReport(
-        row(readings[id(layer)], optimizer, gaps.get(id(layer), (None, None)))
-        for layer in (r.layer for r in Found(model).readings)
-        if id(layer) in readings
+        row(layer, optimizer, gaps.get(id(layer), (None, None)))
+        for layer in model._flatten_layers()
+        if id(layer) in keeping
     )
 
 
-def row(reading, optimizer, gaps) -> LayerReport:
+def row(layer, optimizer, gaps) -> LayerReport:
     """The report of one layer."""
-    layer = reading.layer
     statistics = getattr(layer, "statistics", layer)
     momentum = getattr(statistics, "momentum", None)
     if not isinstance(momentum, (int, float)):
         momentum = None
-    count = count_of(reading)
-    updates = count.read() if count else None
-    if count is None and optimizer is not None:
+    count, updates = getattr(layer, "updates", None), None
+    if isinstance(count, UpdateCount):
+        updates = count.read()
+    elif optimizer is not None and not frozen(layer):
         steps = int(keras.ops.convert_to_numpy(optimizer.iterations))
         updates = steps or None
     return LayerReport(
@@ -172,14 +192,18 @@ def needed_updates(momentum):
     return horizon(momentum) if momentum < 1 else None
 
 
-def gap(kept, found):
+def gap(reading, found):
     """(of the means, of the variances); None where there are none of both.
 
     Args:
-        kept: what the layer keeps, for every channel.
-        found: the same of the data.
+        reading: of the layer.
+        found: what it would keep of the data.
     """
-    old, new = kept.values, found.values
+    new = found.values
+    if "spread" not in new:
+        return None, None
+    kept = reading.kept(between=False)
+    old = kept.values
     if "spread" not in old:
         return None, None
     spread = np.maximum(old["spread"], np.finfo("float32").tiny)

@@ -1,5 +1,6 @@
 """Predictions with the statistics of random batches."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -49,6 +50,31 @@ def test_variance_falls_with_the_batch_size():
         for size in (10, 1000)
     )
     assert large.variance.mean() < small.variance.mean() / 20
+
+
+class Endless(keras.utils.PyDataset):
+    """Batches without end, of other means each."""
+
+    @property
+    def num_batches(self):
+        return None
+
+    def __getitem__(self, index):
+        return data(16) + index
+
+
+def test_data_without_end():
+    """The first batches, as many as samples."""
+    model, x = chain(), data(7, seed=9)
+    options = {"samples": 2, "keep_samples": True}
+    listed = (data(16) + index for index in range(2))
+    expected = predict(model, x, listed, **options).samples
+    found = predict(model, x, Endless(), **options).samples
+    assert np.array_equal(found, expected)
+    before = state(model)
+    with pytest.raises(ValueError, match="a batch for each sample.*batches=1"):
+        predict(model, x, iter([data(16)]), samples=2)
+    assert same(before, state(model))
 
 
 def test_an_exception_leaves_the_model():

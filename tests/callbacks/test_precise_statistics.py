@@ -84,6 +84,32 @@ def test_only_some_epochs(every):
     assert precise == [False, every == 2, True]
 
 
+@pytest.mark.parametrize("first, every", [(False, None), (True, 1)])
+def test_weights_that_early_stopping_restores(first, every):
+    """They are others than those of the last epoch."""
+    keras.utils.set_random_seed(0)
+    model, x = chain(), data(48)
+    y = np.random.default_rng(6).standard_normal((48, 2)).astype("float32")
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    precise = kn.callbacks.PreciseStatistics(x, batch_size=16, every=every)
+    # The loss falls: the first epoch has the largest.
+    stopping = keras.callbacks.EarlyStopping(
+        "loss", patience=1, mode="max", restore_best_weights=True
+    )
+    callbacks = [precise, stopping] if first else [stopping, precise]
+    model.fit(
+        x, y, batch_size=16, epochs=2, shuffle=False, callbacks=callbacks,
+        verbose=0,
+    )  # fmt: skip
+    assert stopping.best_epoch == 0
+    kept = [statistics(model.get_layer(n)) for n in ("first", "second")]
+    kn.tools.recompute_statistics(model, x, batch_size=16)
+    for name, old in zip(("first", "second"), kept, strict=True):
+        mean, variance = statistics(model.get_layer(name))
+        assert np.abs(old[0] - mean).max() <= TOLERANCE * np.abs(mean).max()
+        assert np.abs(old[1] / variance - 1).max() <= TOLERANCE
+
+
 def test_errors():
     with pytest.raises(ValueError, match="iterated again"):
         kn.callbacks.PreciseStatistics(iter([data()]))

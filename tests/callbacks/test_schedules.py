@@ -97,7 +97,9 @@ def test_renorm_schedule_goes_on_where_the_optimizer_is():
     close(numpy(layer.dmax), 4.375)
 
 
-@pytest.mark.parametrize("options", [{"rmax_end": 4999}, {"dmax_end": 0}])
+@pytest.mark.parametrize(
+    "options", [{"rmax_end": 4999}, {"dmax_end": 0}, {"start": "a"}]
+)
 def test_an_end_before_the_start(options):
     with pytest.raises(ValueError, match="_end` must be a step from `start`"):
         callbacks.RenormSchedule(**options)

@@ -47,6 +47,18 @@ def test_moving(kind, reset):
     assert np.abs(found[1] / variance - 1).max() <= TOLERANCE
 
 
+def test_moving_by_a_scheduled_momentum():
+    """By the weight, not by the option that it started with."""
+    layer = kn.layers.MomentumBatchNormalization(momentum=0.9)
+    model = keras.Sequential([keras.Input((4,)), layer])
+    layer.moving_momentum.assign(0.5)
+    target = data(32)
+    one, two = target.astype("float64").reshape(2, 16, 4).mean(axis=1)
+    kn.tools.adapt_statistics(model, target, batch_size=16, method="moving")
+    found = statistics(layer)[0]
+    assert np.abs(found - (one + two) / 2).max() <= TOLERANCE
+
+
 def test_errors():
     with pytest.raises(ValueError, match="`method` must be one of"):
         kn.tools.adapt_statistics(chain(), data(), method="ema")

@@ -374,6 +374,38 @@ class TestNames:
             assert not frozen.trainable_weights
             assert difference(made, model, inputs()) <= ROUNDING
 
+    def test_frozen_is_what_the_layer_computes(self):
+        # Steps of their own: one scales the layer, one mixes, one fuses.
+        x = inputs_ = keras.Input((2, 6))
+        x = kn.layers.OnlineNormalization(name="online")(x)
+        x = kn.layers.SwitchableNormalization(name="switchable")(x)
+        x, _, _ = kn.layers.KalmanNormalization(name="kalman")(x)
+        x = kn.layers.BatchRenormalization(name="renorm", epsilon=1e-2)(x)
+        x = kn.layers.LayerNormalization(name="layer")(x)
+        model = shaken(keras.Model(inputs_, x))
+        made, report = convert(model, "frozen", return_report=True)
+        assert [c.path for c in report.converted] == ["renorm"]
+        assert len(report.kept) == 4
+        assert all("not known to be one scale" in str(c) for c in report.kept)
+        assert difference(made, model, inputs(n=1)[0]) <= ROUNDING
+
+    @pytest.mark.parametrize(
+        "cls, to",
+        [
+            (layers.BatchNormalization, "ours"),
+            (kn.layers.BatchNormalization, "synchronized"),
+        ],
+    )
+    def test_updates_are_not_known_afterwards(self, cls, to):
+        model = keras.Sequential([keras.Input((4,)), cls(name="n")])
+        made = quietly(shaken(model), to)
+        # Inference after one more update is not too early: no warning.
+        x = np.ones((3, 4), "float32")
+        made(x, training=True)
+        made(x)
+        (row,) = kn.tools.report(made)
+        assert row.updates is None
+
     def test_some_classes(self):
         made = quietly(network(), {layers.BatchNormalization: "frozen"})
         assert type(made.get_layer("rms")) is layers.RMSNormalization
@@ -478,6 +510,10 @@ class TestErrors:
             (
                 {layers.BatchNormalization: kn.layers.GroupNormalization},
                 "'n' cannot become a GroupNormalization: .*32",
+            ),
+            (
+                {layers.BatchNormalization: kn.layers.KalmanNormalization},
+                "cannot become a KalmanNormalization: its outputs differ, 3",
             ),
             (
                 {layers.BatchNormalization: lambda layer: layer},

@@ -152,6 +152,59 @@ def test_chosen_on_validation_data():
     assert not made.compiled
 
 
+def test_weights_of_examples_and_losses_choose():
+    """Half of the data was made with one share, half with another."""
+    model, _ = network()
+    x = images()
+    one, other = (
+        array(kn.tools.example_weighing(model, a)(x)).astype("float32")
+        for a in (0.5, 1.0)
+    )
+    y = np.concatenate([one[:3], other[3:]])
+    options = {"candidates": (0.5, 1.0), "loss": "mse", "batch_size": 6}
+
+    def chosen(model, data, **options):
+        made = kn.tools.example_weighing(model, validation_data=data, **options)
+        names = [w for w in made.weights if w.name == "mean_weight"]
+        return float(array(names[0]))
+
+    weights = np.array([1, 1, 1, 0, 0, 0], "float32")[:, None, None]
+    assert chosen(model, (x, y, weights), **options) == 0.5
+    assert chosen(model, (x, y, 1 - weights), **options) == 1.0
+    # The same by the weights of two outputs.
+    inputs = keras.Input((5, 5, 3))
+    middle = model(inputs)
+    both = keras.Model(
+        inputs,
+        [layers.Identity(name="a")(middle), layers.Identity(name="b")(middle)],
+    )
+    for first, expected in ((1.0, 0.5), (0.0, 1.0)):
+        both.compile(loss=["mse", "mse"], loss_weights=[first, 1 - first])
+        found = chosen(both, (x, [one, other]), candidates=(0.5, 1.0))
+        assert found == expected
+
+
+def test_no_candidate_without_a_loss():
+    """NaN is no minimum."""
+    model, _ = network()
+    x = images()
+    y = array(kn.tools.example_weighing(model, 0.5)(x)).astype("float32")
+    # Deviations of less than 0 where the share is 0.
+    for w in model.weights:
+        if w.name == "moving_variance":
+            w.assign(np.full(w.shape, -1e-2))
+    options = {"loss": "mse", "batch_size": 6}
+    made = kn.tools.example_weighing(
+        model, validation_data=(x, y), candidates=(0.0, 0.5), **options
+    )
+    share = next(w for w in made.weights if w.name == "mean_weight")
+    assert float(array(share)) == 0.5
+    with pytest.raises(ValueError, match="must be finite"):
+        kn.tools.example_weighing(
+            model, validation_data=(x, y), candidates=(0.0,), **options
+        )
+
+
 def test_some_layers():
     inputs = keras.Input((5, 5, 3))
     y = layers.BatchNormalization(name="one")(inputs)
@@ -175,6 +228,10 @@ def test_errors():
     with pytest.raises(ValueError, match="`candidates`"):
         kn.tools.example_weighing(
             model, validation_data=images(), candidates=(), loss="mse"
+        )
+    with pytest.raises(ValueError, match="`validation_data`.*again"):
+        kn.tools.example_weighing(
+            model, validation_data=iter([images()]), loss="mse"
         )
     plain = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
     with pytest.raises(ValueError, match="must have batch normalization"):

@@ -47,6 +47,14 @@ def affine(model):
     ]
 
 
+def state_of(layer):
+    return [
+        array(w).copy()
+        for w in layer.weights
+        if w.name not in ("gamma", "beta")
+    ]
+
+
 def same(before, after):
     return [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
 
@@ -136,7 +144,7 @@ class TestStatistics:
         model.trainable = False
         model.trainable = True
         assert len(model.trainable_weights) == 2
-        freeze(model, False)
+        freeze(model, False, False)
         assert len(model.trainable_weights) == 10
         model.trainable = False
         freeze(model, affine=True)
@@ -149,6 +157,100 @@ class TestStatistics:
         freeze(model, statistics=None, affine=False)
         layer = model.get_layer("top")
         assert layer.freeze_statistics and not layer.freeze_affine
+
+    def test_what_is_not_named_stays(self):
+        # Frozen by hand: a layer of Keras, a weight of ours.
+        model = network()
+        other = layers.LayerNormalization(trainable=False)
+        model.add(other)
+        layer = model.get_layer("top")
+        layer.gamma.trainable = False
+        freeze(model)
+        freeze(model, statistics=False)
+        freeze(model, statistics=None)
+        assert not other.trainable and not layer.gamma.trainable
+        assert layer.beta.trainable
+
+    def test_of_copies_of_a_class_that_makes_its_layers(self):
+        class Net(keras.Model):
+            def __init__(self, **kwargs):
+                super().__init__(**kwargs)
+                self.norm = kn.layers.BatchNormalization(name="norm")
+                self.other = kn.layers.LayerNormalization(name="other")
+
+            def call(self, x, training=None):
+                return self.other(self.norm(x, training=training))
+
+            def get_config(self):
+                return {"name": self.name}
+
+        model = Net(name="net")
+        model(data()[0])
+        freeze(model, affine=True)
+        to = {kn.layers.LayerNormalization: kn.layers.RMSNormalization}
+        made, _ = kn.tools.convert(model, to, return_report=True)
+        assert made.norm.freeze_statistics and made.norm.freeze_affine
+        assert not made.trainable_weights
+
+
+def compiled(layer, optimizer):
+    """A small model that has been trained for a step."""
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(4, name="dense"), layer]
+    )
+    model.compile(optimizer, "mse", jit_compile=False)
+    step(model)
+    return model
+
+
+def step(model):
+    """One training step."""
+    x, y = (part[:, 0] for part in data())
+    model.fit(x, y, verbose=0)
+
+
+class TestOptimizers:
+    @pytest.mark.parametrize(
+        "optimizer",
+        [
+            lambda: keras.optimizers.Adam(gradient_accumulation_steps=2),
+            lambda: keras.optimizers.LossScaleOptimizer(
+                keras.optimizers.SGD(0.1, 0.9), initial_scale=8.0
+            ),
+        ],
+    )
+    def test_counts_and_scales_go_on(self, optimizer):
+        layer = kn.layers.BatchNormalization()
+        model = compiled(layer, optimizer())
+        old = model.optimizer
+        scaled = hasattr(old, "dynamic_scale")
+        if scaled:
+            old.dynamic_scale.assign(2.0)
+        freeze(model, affine=True)
+        new = model.optimizer
+        assert new is not old
+        if scaled:
+            assert float(new.dynamic_scale) == 2.0
+            assert int(new.step_counter) == 1
+            new, old = new.inner_optimizer, old.inner_optimizer
+        assert int(new._iterations) == int(old._iterations) == 1
+        step(model)
+        assert int(new._iterations) == 2
+
+    def test_an_error_leaves_the_model(self):
+        layer = kn.layers.OnlineNormalization()
+        layer.freeze_statistics = True
+        model = compiled(
+            layer, keras.optimizers.Adam(gradient_accumulation_steps=2)
+        )
+        optimizer = model.optimizer
+        trainable = [w.trainable for w in model.weights]
+        # What is let go cannot be trained by this optimizer.
+        with pytest.raises(ValueError, match="gradient_accumulation_steps=2"):
+            freeze(model, statistics=False)
+        assert layer.freeze_statistics and model.optimizer is optimizer
+        assert [w.trainable for w in model.weights] == trainable
+        step(model)
 
 
 class TestKeras:
@@ -165,7 +267,7 @@ class TestKeras:
         before = moving(model)
         model(x, training=True)
         assert all(same(before, moving(model)))
-        freeze(model, False)
+        freeze(model, False, False)
         assert len(model.trainable_weights) == 10
         # Without gamma and beta there is nothing that could differ.
         bare = layers.BatchNormalization(center=False, scale=False)
@@ -187,7 +289,23 @@ class TestArguments:
         changes = freeze(network(), affine=True, layers=which)
         assert [c.path.split("/")[-1] for c in changes] == names
 
+    def test_a_layer_without_a_switch(self):
+        model = keras.Sequential(
+            [
+                keras.Input((5, 4)),
+                kn.layers.BatchNormalization(name="norm"),
+                kn.layers.BatchNormalizedLSTM(2, name="lstm"),
+            ]
+        )
+        with pytest.raises(ValueError, match="'lstm', a BatchNormalizedLSTM"):
+            freeze(model)
+        assert not model.layers[0].freeze_statistics
+        assert len(freeze(model, layers="norm")) == 1
+
     def test_errors(self):
+        for wrong in (3, [3], layers.Dense(2)):
+            with pytest.raises(ValueError, match="`layers` must be a name"):
+                freeze(network(), layers=wrong)
         with pytest.raises(ValueError, match="`layers` must be one of"):
             freeze(network(), layers="tpo")
         with pytest.raises(ValueError, match="that `layers` selects"):
@@ -235,3 +353,34 @@ class TestEveryLayer:
         layer.freeze_statistics = False
         layer(x, training=True)
         assert not all(same(before, [array(w) for w in layer.weights]))
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "OnlineNormalization",
+            "PowerNormalization",
+            "MovingAverageBatchNormalization",
+        ],
+    )
+    def test_its_backward_state(self, name):
+        layer = getattr(kn.layers, name)()
+        model = compiled(layer, "sgd")
+        backward = [
+            w
+            for w in layer.weights
+            if getattr(w, "overwrite_with_gradient", False)
+        ]
+        assert any(np.any(array(w)) for w in backward)
+        learned = affine(model)
+        before = state_of(layer)
+        freeze(model)
+        step(model)
+        assert all(same(before, state_of(layer)))
+        assert not all(same(learned, affine(model)))
+        # Frozen before there are weights, too.
+        names = {w.name for w in model.trainable_weights}
+        assert names <= {"kernel", "bias", "gamma", "beta"}
+        copy = keras.models.clone_model(model)
+        assert {w.name for w in copy.trainable_weights} == names
+        freeze(model, statistics=False)
+        assert all(w.trainable for w in backward)

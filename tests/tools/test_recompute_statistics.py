@@ -202,6 +202,68 @@ def test_whatever_training_normalizes_by(name, options):
     assert np.abs(found[1] / variance - 1).max() <= TOLERANCE
 
 
+class TestOfTheKernel:
+    """What a kernel of the layer's own makes is measured, not its input."""
+
+    def test_cross_iteration_dense(self):
+        layer = kn.layers.CrossIterationDense(3, use_bias=True)
+        model = keras.Sequential([keras.Input((2, 4)), layer])
+        layer.bias.assign(np.array([1.0, -2.0, 3.0]))
+        x = data(50).reshape(25, 2, 4)
+        recompute(model, x, batch_size=10)
+        h = x.astype("float64") @ array(layer.kernel) + array(layer.bias)
+        self.check(layer, h)
+
+    @pytest.mark.parametrize("first", [False, True])
+    def test_cross_iteration_conv2d(self, first):
+        layer = kn.layers.CrossIterationConv2D(
+            3, 2, data_format="channels_first" if first else "channels_last"
+        )
+        shape = (4, 3, 3) if first else (3, 3, 4)
+        model = keras.Sequential([keras.Input(shape), layer])
+        x = data(45).reshape(5, 3, 3, 4)
+        recompute(model, np.moveaxis(x, -1, 1) if first else x, batch_size=2)
+        wide, kernel = x.astype("float64"), array(layer.kernel)
+        h = sum(
+            wide[:, i : i + 2, j : j + 2] @ kernel[i, j]
+            for i in (0, 1)
+            for j in (0, 1)
+        )
+        self.check(layer, h)
+
+    @staticmethod
+    def check(layer, h):
+        h = np.reshape(h, (-1, h.shape[-1]))
+        mean, variance = statistics(layer)
+        # Sums of up to 16 terms of some units each.
+        assert np.abs(mean - h.mean(axis=0)).max() <= TOLERANCE
+        expected = h.var(axis=0, ddof=1)
+        assert np.abs(variance / expected - 1).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_predicted_statistics_are_fused(listed):
+    """Kalman normalization is inferred as it is trained."""
+    one, two = (kn.layers.KalmanNormalization(keep=0.7) for _ in range(2))
+    inputs = keras.Input((4,))
+    y, mean, variance = one(inputs)
+    mean, variance = mean + 0.5, 2.0 * variance
+    hidden = 3.0 * y + 1.0
+    y, *_ = two([hidden, mean, variance]) if listed else two(
+        hidden, mean=mean, variance=variance
+    )  # fmt: skip
+    model, x = keras.Model(inputs, y), data()
+    recompute(model, x, batch_size=50)
+    mean, variance, _ = moments([x])
+    # By the formula, of h = 3 z + 1 and z of nearly variance 1.
+    spread = variance / (variance + 1e-5)
+    expected = 0.7 * 2 * variance + 0.3 * 9 * spread
+    expected = expected + 0.21 * (1 - (mean + 0.5)) ** 2
+    assert np.abs(statistics(two)[1] / expected - 1).max() <= TOLERANCE
+    inferred, trained = array(model(x)), array(model(x, training=True))
+    assert np.abs(inferred - trained).max() <= TOLERANCE
+
+
 class TestWhitening:
     def test_covariance_of_all_batches(self):
         """And the matrix that belongs to it."""
@@ -410,6 +472,11 @@ class TestErrors:
     def test_unknown_names(self):
         with pytest.raises(ValueError, match="Did you mean 'first'"):
             recompute(chain(), data(), layers="frist")
+        for wrong in (3, [3]):
+            with pytest.raises(ValueError, match="`layers` must be"):
+                recompute(chain(), data(), layers=wrong)
+        with pytest.raises(ValueError, match="`data` must be arrays"):
+            recompute(chain(), "abc")
         with pytest.raises(ValueError, match="`mode` must be one of"):
             recompute(chain(), data(), mode="populations")
 

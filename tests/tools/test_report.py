@@ -53,6 +53,58 @@ def test_gaps_are_those_of_the_data(cls):
         np.testing.assert_array_equal(old, new)
 
 
+class Cell(keras.layers.Layer):
+    """A recurrent cell with statistics."""
+
+    state_size = 4
+
+    def build(self, shape):
+        self.norm = kn.layers.BatchNormalization(name="any")
+        self.norm.build(shape)
+
+    def call(self, x, states):
+        h = self.norm(x) + states[0]
+        return h, [h]
+
+
+@pytest.mark.parametrize(
+    "shape, layer",
+    [
+        # Only a training step measures these; frozen, none may.
+        (
+            (4,),
+            lambda: kn.layers.StochasticBatchNormalization(
+                name="any", trainable=False
+            ),
+        ),
+        (
+            (3, 3, 4),
+            lambda: kn.layers.FineGrainedConv2D(4, 1, groups=2, name="any"),
+        ),
+        ((2, 4), lambda: kn.layers.BatchNormalizedLSTM(3, name="any")),
+        # No batch can be added to a state of matrices, nor found in a cell.
+        (
+            (4,),
+            lambda: kn.layers.IterativeNormalization(name="any"),
+        ),
+        ((2, 4), lambda: keras.layers.RNN(Cell(), unroll=True)),
+    ],
+)
+def test_every_layer_with_statistics_has_a_row(shape, layer):
+    model = keras.Sequential(
+        [keras.Input(shape), kn.layers.BatchNormalization(name="bn"), layer()]
+    )
+    x = RNG.normal(size=(6, *shape)).astype("float32")
+    before = [w.copy() for w in model.get_weights()]
+    for data in (None, x):
+        first, row = kn.tools.report(model, data)
+        assert (first.name, row.name) == ("bn", "any")
+        assert row.mean_gap is None and row.variance_gap is None
+        assert (first.mean_gap is None) == (data is None)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_it_prints_as_a_table():
     layer = kn.layers.BatchNormalization(momentum=0.9, name="bn")
     model = model_of(layer)

@@ -95,10 +95,11 @@ class MovingAverageBatchNormalization(ComposedNormalization):
         positive("buffer_size", buffer_size)
         positive("warmup_steps", warmup_steps, 0)
         positive("renorm_start", renorm_start, 0)
-        if not renorm_clip >= 1:
+        known = isinstance(renorm_clip, (int, float))
+        if not known or not renorm_clip >= 1:
             raise errors.received(
-                "`renorm_clip` must be at least 1: r lies between its inverse "
-                "and itself.",
+                "`renorm_clip` must be a number of at least 1: r lies between "
+                "its inverse and itself.",
                 renorm_clip=renorm_clip,
             )
         super().__init__(

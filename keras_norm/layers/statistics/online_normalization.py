@@ -110,9 +110,11 @@ class OnlineNormalization(ComposedNormalization):
             )
         if control not in ("state", "batch"):
             raise errors.unknown_name("control", control, ["state", "batch"])
-        if not clamp_value > 0:
+        known = isinstance(clamp_value, (int, float))
+        if not known or not clamp_value > 0:
             raise errors.received(
-                "`clamp_value` must be positive.", clamp_value=clamp_value
+                "`clamp_value` must be a positive number.",
+                clamp_value=clamp_value,
             )
         super().__init__(
             area=Area(),

@@ -52,6 +52,7 @@ def test_batches_of_unknown_size_in_a_compiled_step():
         {"error_compensation": "scaling"},
         {"control": "none"},
         {"clamp_value": 0.0},
+        {"clamp_value": None},
     ],
     ids=lambda o: next(iter(o)),
 )

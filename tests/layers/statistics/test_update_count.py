@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_norm import callbacks
 from keras_norm import layers
 from keras_norm.core.update_count import SHARE
 from keras_norm.core.update_count import StatisticsWarning
@@ -57,6 +58,37 @@ def test_frozen_layers_do_not_count():
     layer.trainable = False
     layer(X, training=True)
     assert layer.updates.read() == 1
+
+
+@pytest.mark.parametrize("tau", [0.5, 0.99])
+def test_the_momentum_of_a_schedule_counts(tau):
+    layer = layers.MomentumBatchNormalization(momentum=0.9)
+    layer.build((None, 4))
+    layer.moving_momentum.assign(tau)
+    some = found(lambda: trained(5, layer)(X))
+    # 0.5 forgets at once, 0.99 leaves 95 %.
+    assert len(some) == (tau == 0.99)
+    for warning in some:
+        assert "momentum=0.99 needs about 300" in str(warning.message)
+
+
+def test_validation_knows_of_the_schedule():
+    """In compiled steps too."""
+    layer = layers.MomentumBatchNormalization(momentum=0.9)
+    model = model_of(layer)
+    schedule = callbacks.MomentumSchedule(2, 16, ideal_batch_size=1)
+    some = found(
+        lambda: model.fit(
+            X,
+            X,
+            batch_size=16,
+            validation_data=(X, X),
+            callbacks=[schedule],
+            verbose=0,
+        )
+    )
+    # tau = 0.9^16: of the start 0.9^64 is left after four steps.
+    assert not some
 
 
 def model_of(layer):
