@@ -166,6 +166,8 @@ def row(layer, optimizer, gaps) -> LayerReport:
     """The report of one layer."""
     statistics = getattr(layer, "statistics", layer)
     momentum = getattr(statistics, "momentum", None)
+    if hasattr(statistics, "acting_momentum"):
+        momentum = statistics.acting_momentum(layer)
     if not isinstance(momentum, (int, float)):
         momentum = None
     count, updates = getattr(layer, "updates", None), None
