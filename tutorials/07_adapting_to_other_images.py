@@ -161,7 +161,7 @@ for k, way in enumerate(WAYS):
     )
 axes.set_xticks(range(len(DOMAINS)), list(DOMAINS))
 axes.set(ylabel="accuracy", ylim=(0, 1))
-axes.legend(title="statistics", loc="lower left")
+axes.legend(title="statistics", loc="upper right")
 axes.grid(axis="y", alpha=0.3)
 keep(figure, "07_adapting_to_other_images.png")
 
@@ -170,15 +170,15 @@ keep(figure, "07_adapting_to_other_images.png")
 #
 # Means of five seeds, with the range between the worst and the best.
 #
-# * With the stored statistics, what changes the numbers alone ruins the network:
-#   faint digits, in which nothing but the contrast is different, are read as if
-#   at random (10 %). With their own statistics it is 90 %: the first
+# * With the stored statistics, a change of the numbers alone ruins the network:
+#   faint digits, in which nothing but the contrast is different, are read as
+#   if at random (10 %). With their own statistics it is 90 %: the first
 #   normalization takes the change out again almost as a whole. Blurred digits
 #   come back from 14 to 81 %.
-# * Noise is not only another mean and variance, and from 60 the accuracy gets to
-#   70 % only. Inverted digits stay where they were (20 %): a convolution that
-#   looks for ink finds paper, and no scale or shift of channels mends that.
+# * Noise is not only another mean and variance, and the accuracy goes from 60
+#   to 70 % only. Inverted digits stay where they were (20 %): a convolution
+#   that looks for ink finds paper, and no scale or shift of channels mends it.
 # * On clean digits the statistics of 450 others do no harm.
-# * Sixteen images at a time, mixed half and half with the stored statistics, go
-#   a part of the way, without anything to be stored: 69 % of the blurred, 29 % of
-#   the faint ones.
+# * Sixteen images at a time, mixed half and half with the stored statistics,
+#   go a part of the way, without anything to be stored: 69 % of the blurred,
+#   29 % of the faint ones.
