@@ -74,7 +74,11 @@ def made(name):
         and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     given = dict.fromkeys(needed, 3)
-    named = {"layer": keras.layers.Dense(3), "activation": "relu"}
+    named = {
+        "layer": keras.layers.Dense(3),
+        "activation": "relu",
+        "widths": (3,),
+    }
     given |= {name: named[name] for name in needed if name in named}
     return cls(**given)
 

@@ -57,10 +57,12 @@ class SwitchedAverage(MovingAverage):
             table = getattr(layer, f"moving_{name}")
             rows, largest = table.shape
             new = moved(before, value, self.momentum, averages.seen)
-            fill = [(row, rows - 1 - row), (0, largest - channels)]
             own = np.zeros((rows, largest), "bool")
             own[row, :channels] = True
-            new = ops.cast(ops.pad(new, fill), table.dtype)
+            # Not ops.pad, which PyTorch's compiler refuses.
+            beyond = ops.zeros((1, largest - channels), new.dtype)
+            new = ops.concatenate([new, beyond], axis=-1)
+            new = ops.cast(new, table.dtype)
             table.assign(ops.where(own, new, ops.cast(table, table.dtype)))
 
 

@@ -54,7 +54,7 @@ MEANS = (
     "window_mean",
 )
 # Weights that are fractions.
-FRACTIONS = ("moving_momentum", "training_momentum")
+FRACTIONS = ("keep", "moving_momentum", "training_momentum")
 
 # State that holds matrices of groups of channels, (..., groups, d, d).
 MATRICES = ("moving_matrix", "moving_covariance", "whitening_matrix")
@@ -317,6 +317,8 @@ def scramble(layer, seed=0):
         noise = rng.normal(size=old.shape)
         if variable.name == WITNESS:
             new = old
+        elif variable.name in FRACTIONS:
+            new = 0.5 * old + 0.3
         elif len(old.shape) == 2 and variable.trainable:
             # Kernels: their initializers may be random.
             new = 0.3 * noise + np.eye(*old.shape)
@@ -328,8 +330,6 @@ def scramble(layer, seed=0):
             new = old
         elif variable.name in ("step", "count"):
             new = old + 2
-        elif variable.name in FRACTIONS:
-            new = 0.5 * old + 0.3
         elif variable.name in MEANS:
             new = old + 0.5 + 0.3 * noise
         elif variable.name in MATRICES:

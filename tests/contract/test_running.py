@@ -186,7 +186,7 @@ def test_memory_of_the_model_is_in_one_place():
     layer = METHODS[0].built()
     x = keras.Input((4, 3, 8))
     model = keras.Model(x, layer(layer(x)))
-    assert len(model.non_trainable_variables) == 2
+    assert len(model.non_trainable_weights) == 2
     before = numpy(layer.moving_mean)
     model(data(METHODS[0])[0], training=True)
     assert np.any(numpy(layer.moving_mean) != before)

@@ -323,7 +323,7 @@ def check(case):
         y[seen], wanted[seen], rtol=tolerance, atol=tolerance * size
     )
     names = [n for n in operation.names if n]
-    state = [ops.convert_to_numpy(v) for v in layer.non_trainable_variables]
+    state = [ops.convert_to_numpy(v) for v in layer.non_trainable_weights]
     if case.area == Position() or case.area.rows == "each":
         assert not layer.weights
         return

@@ -204,7 +204,7 @@ def test_a_smaller_last_group_is_a_layer_of_its_own(variant):
         difference = np.abs(found.inputs[0][..., part] - alone.inputs[0])
         assert np.max(difference) < bound * scale
     # What fills up the last group is not touched.
-    for variable in layer.non_trainable_variables[1:]:
+    for variable in layer.non_trainable_weights[1:]:
         value = keras.ops.convert_to_numpy(variable)[-1]
         np.testing.assert_array_equal(value[2], [0, 0, 1])
         np.testing.assert_array_equal(value[:, 2], [0, 0, 1])
@@ -350,7 +350,7 @@ def test_hard_inputs(variant, case):
     y = found.outputs.astype("float64")
     for values in (y, found.inputs[0], *found.weights.values()):
         assert np.all(np.isfinite(values))
-    for variable in layer.non_trainable_variables:
+    for variable in layer.non_trainable_weights:
         assert np.all(np.isfinite(keras.ops.convert_to_numpy(variable)))
     assert np.all(np.isfinite(inference(layer, [x], dtype=dtype)))
     if variant == "decorrelate":

@@ -308,7 +308,7 @@ def test_hard_inputs(whitening, case):
     found = gradients(layer, [x], upstream, jit=JAX, dtype=dtype)
     for values in (found.outputs, found.inputs[0], *found.weights.values()):
         assert np.all(np.isfinite(values))
-    for variable in layer.non_trainable_variables:
+    for variable in layer.non_trainable_weights:
         assert np.all(np.isfinite(array(variable)))
     assert np.all(np.isfinite(inference(layer, [x], dtype=dtype)))
     if case is large_half or case is one_sample:
