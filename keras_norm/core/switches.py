@@ -1,7 +1,6 @@
 """Weights and state for each width of a network that has several."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_norm.core.recoveries import Affine
@@ -57,8 +56,9 @@ class SwitchedAverage(MovingAverage):
             table = getattr(layer, f"moving_{name}")
             rows, largest = table.shape
             new = moved(before, value, self.momentum, averages.seen)
-            own = np.zeros((rows, largest), "bool")
-            own[row, :channels] = True
+            here = ops.equal(ops.arange(rows, dtype="int32"), row)
+            inside = ops.less(ops.arange(largest, dtype="int32"), channels)
+            own = ops.logical_and(here[:, None], inside)
             # Not ops.pad, which PyTorch's compiler refuses.
             beyond = ops.zeros((1, largest - channels), new.dtype)
             new = ops.concatenate([new, beyond], axis=-1)
