@@ -44,7 +44,8 @@ def _by_powers(factor, addend, n):
         addend = addend + factor**distance * late
         distance *= 2
     exponent = ops.arange(1, n + 1, dtype=addend.dtype)
-    powers = ops.power(ops.cast(factor, addend.dtype), exponent)
+    factor = ops.convert_to_tensor(factor, dtype=addend.dtype)
+    powers = ops.power(factor, exponent)
     return ops.expand_dims(powers, -1), addend
 
 
