@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "tutorials"
 SCRIPTS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
 # Of the quick form of each, and bytes of each picture.
-SECONDS = 60
+SECONDS = 120
 BYTES = 200_000
 
 pytestmark = pytest.mark.once

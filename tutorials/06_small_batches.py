@@ -43,7 +43,7 @@ HERE = Path(__file__).parent if "__file__" in globals() else Path.cwd()
 SIZES = (2, 16) if QUICK else (2, 4, 8, 16, 32, 64)
 SEEDS = range(1 if QUICK else 3)
 EPOCHS = 1 if QUICK else 10
-TRAIN = 64 if QUICK else 1280
+TRAIN = 32 if QUICK else 1280
 # Learning rate at a batch size of 32.
 RATE = 0.1
 # Compiling takes longer than a short run, except where there is no other way.
@@ -164,6 +164,7 @@ def learn(method, size, seed):
         keras.optimizers.SGD(rate, momentum=0.9),
         "sparse_categorical_crossentropy",
         jit_compile=JIT,
+        run_eagerly=JIT is False,
         # Steps this small cost less than what happens between them.
         steps_per_execution=1 if QUICK else 10,
     )
