@@ -43,9 +43,11 @@ class Composition(MovingAverage):
         step = Weight("step", (), "zeros", "int32")
         return [*super().weights(operation, shapes), step]
 
-    def initial_share(self, updates) -> float:
+    def initial_share(self, layer, updates) -> float:
         """Nothing where the first weight is 1."""
-        return 0.0 if self.diminishing else super().initial_share(updates)
+        if self.diminishing:
+            return 0.0
+        return super().initial_share(layer, updates)
 
     def share(self, layer, dtype):
         """a: the batch's share of the state."""

@@ -16,7 +16,7 @@ from keras_norm.core.statistics import MovingAverage
 class ActingAverage(MovingAverage):
     """Moving statistics that training normalizes by, or that start anew."""
 
-    def initial_share(self, updates):
+    def initial_share(self, layer, updates) -> float:
         """None that training has not had to live with."""
         return 0.0
 

@@ -58,11 +58,11 @@ class Population(MovingAverage):
         step = Weight("step", (), "zeros", "int32")
         return [*super().weights(operation, shapes), step]
 
-    def initial_share(self, updates) -> float:
+    def initial_share(self, layer, updates) -> float:
         """The average of all batches has nothing of what was before."""
         if self.weight == "diminishing":
             return 0.0
-        return super().initial_share(updates)
+        return super().initial_share(layer, updates)
 
     def select(self, layer, shift, spread, averages) -> Selected:
         """The mixture; the state follows."""

@@ -96,9 +96,9 @@ class MovingAverage(Batch):
         """The fraction that a layer's averages keep at present."""
         return self.momentum
 
-    def initial_share(self, updates) -> float:
+    def initial_share(self, layer, updates) -> float:
         """What is left of the initial state after that many updates."""
-        return self.momentum**updates
+        return self.acting_momentum(layer) ** updates
 
     def state(self, layer, dtype):
         """(shift, spread) as kept, compact."""

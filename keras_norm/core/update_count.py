@@ -84,18 +84,10 @@ class UpdateCount:
         if not updates:
             return
         self._checked = True
-        if share_left(layer, updates) > SHARE:
+        if layer.statistics.initial_share(layer, updates) > SHARE:
             warnings.warn(
                 too_few(layer, updates), StatisticsWarning, stacklevel=1
             )
-
-
-def share_left(layer, updates):
-    """What is left of a layer's initial state."""
-    statistics = layer.statistics
-    # Some averages drop the state they begin with, whatever the momentum is.
-    dropped = not statistics.initial_share(1)
-    return 0.0 if dropped else statistics.acting_momentum(layer) ** updates
 
 
 def horizon(momentum):
