@@ -78,11 +78,10 @@ class KernelLayer(NormalizationLayer):
         bias_constraint=None,
         **kwargs,
     ):
+        # Bases of layers that normalize as well ask for gamma and beta.
+        affine = {"center": False, "scale": False}
         super().__init__(
-            center=False,
-            scale=False,
-            activity_regularizer=activity_regularizer,
-            **kwargs,
+            activity_regularizer=activity_regularizer, **{**affine, **kwargs}
         )
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias

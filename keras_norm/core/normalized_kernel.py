@@ -5,7 +5,6 @@ applied to the data relative to a pivot, and what h then lacks is a number for
 each output, its origin.
 """
 
-import keras
 from keras import ops
 
 from keras_norm import errors
@@ -52,13 +51,7 @@ class NormalizedKernel(KernelLayer):
         momentum: fraction kept of the moving averages.
         center: add a learned `beta`.
         scale: multiply by a learned `gamma`.
-        beta_initializer: initializer of `beta`.
-        gamma_initializer: initializer of `gamma`.
-        beta_regularizer: regularizer of `beta`.
-        gamma_regularizer: regularizer of `gamma`.
-        beta_constraint: constraint of `beta`.
-        gamma_constraint: constraint of `gamma`.
-        **kwargs: see `KernelLayer`.
+        **kwargs: `beta_...`, `gamma_...`, and see `KernelLayer`.
     """
 
     fixed: tuple = ("axis",)
@@ -69,23 +62,12 @@ class NormalizedKernel(KernelLayer):
         momentum=0.9,
         center=True,
         scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
         **kwargs,
     ):
-        super().__init__(use_bias=use_bias, **kwargs)
+        super().__init__(
+            use_bias=use_bias, center=center, scale=scale, **kwargs
+        )
         self.momentum = check_momentum("momentum", momentum)
-        self.center, self.scale = center, scale
-        self.beta_initializer = keras.initializers.get(beta_initializer)
-        self.gamma_initializer = keras.initializers.get(gamma_initializer)
-        self.beta_regularizer = keras.regularizers.get(beta_regularizer)
-        self.gamma_regularizer = keras.regularizers.get(gamma_regularizer)
-        self.beta_constraint = keras.constraints.get(beta_constraint)
-        self.gamma_constraint = keras.constraints.get(gamma_constraint)
 
     @property
     def half(self):
