@@ -107,15 +107,15 @@ def step_twice(model, step, *arguments):
     """
     *state, data = arguments
     x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-    layers = find(model, Memory)
-    own = {
-        id(weight)
-        for layer in layers
-        for weight in (layer.memory_mean, layer.memory_variance)
-    }
 
     def again(trainable, others):
         """The state with the entries of a second pass."""
+        layers = find(model, Memory)
+        own = {
+            id(weight)
+            for layer in layers
+            for weight in (layer.memory_mean, layer.memory_variance)
+        }
         with replacing([layer.statistics for layer in layers]):
             _, moved = model.stateless_call(trainable, others, x, training=True)
         return [
@@ -129,13 +129,12 @@ def step_twice(model, step, *arguments):
         # JAX: state in, state out.
         logs, (trainable, others, *rest) = step(*state, data)
         return logs, (trainable, again(trainable, others), *rest)
+    # A model without a known input is built by it.
     logs = step(data)
     variables = model.non_trainable_variables
-    moved = again(
-        [v.value for v in model.trainable_variables],
-        [v.value for v in variables],
-    )
-    for variable, value in zip(variables, moved, strict=True):
-        if id(variable) in own:
-            variable.assign(value)
+    others = [v.value for v in variables]
+    moved = again([v.value for v in model.trainable_variables], others)
+    for variable, old, new in zip(variables, others, moved, strict=True):
+        if new is not old:
+            variable.assign(new)
     return logs

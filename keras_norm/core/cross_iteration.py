@@ -33,7 +33,7 @@ def exactly(base, rest):
 
     A mean at 1e4 is rounded by 5e-4 of a deviation of 1.
     """
-    total = settled(base + rest)
+    total = settled(base, rest)
     return total, (base - total) + rest
 
 

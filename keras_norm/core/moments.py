@@ -46,13 +46,20 @@ def viewer(rank: int, axis: int):
     return view
 
 
-def settled(t):
+def settled(t, rest=None):
     """A computed pivot or base as one number, whoever uses it.
 
-    Compilers contract `sum * r - x` to one rounding, so that the same pivot
-    would be rounded in one use and unrounded in the next: at 1e4 half an ulp,
-    5e-4 of the output. They do not see through a selection.
+    Compilers compute it anew in every program that uses it, and contract
+    `sum * r - x` or `first + sum * r` to one rounding in some of them: the same
+    pivot would differ by an ulp from one use to the next, at 1e4 5e-4 of the
+    output. They do not see through a selection.
+
+    Args:
+        t: the number; products are settled, sums of products are not.
+        rest: what is to be added to it.
     """
+    if rest is not None:
+        t = t + settled(rest)
     t = ops.stop_gradient(t)
     return ops.where(ops.isfinite(t), t, 0.0)
 
@@ -162,7 +169,7 @@ def _common_pivot(x, axes):
     # that no sample at all gives 0.
     first = ops.sum(pivots[:1], axis=0, keepdims=True)
     total = ops.sum(pivots - first, axis=0, keepdims=True)
-    return settled(first + total / n)
+    return settled(first, total / n)
 
 
 def _measure_masked(x, axis, axes, view, w, centred, common) -> Table:

@@ -39,7 +39,7 @@ def pivot_of_input(x, mask=None, exact=False):
     elif exact:
         # About the first pivot, so that equal data have themselves as pivot.
         size = at_least_one(size_of(x, axes))
-        pivot = settled(pivot + ops.sum(x - pivot, axis=axes) / size)
+        pivot = settled(pivot, ops.sum(x - pivot, axis=axes) / size)
     return pivot
 
 

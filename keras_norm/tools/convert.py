@@ -154,7 +154,8 @@ def convert(
     >>> import keras
     >>> import keras_norm as kn
     >>> model = keras.Sequential(
-    ...     [keras.Input((8, 8, 4)), keras.layers.BatchNormalization(name="n")])
+    ...     [keras.Input((8, 8, 4)), keras.layers.BatchNormalization(name="n")],
+    ...     name="images")
     >>> model, report = kn.tools.convert(
     ...     model,
     ...     {keras.layers.BatchNormalization:
@@ -162,7 +163,7 @@ def convert(
     ...     return_report=True)
     >>> print(report)
     1 converted, 0 kept
-      n: keras.BatchNormalization -> keras_norm.GroupNormalization
+      images/n: keras.BatchNormalization -> keras_norm.GroupNormalization
     """
     check(model)
     rule = rule_of(to)

@@ -106,10 +106,10 @@ def freeze(
     >>> import keras
     >>> import keras_norm as kn
     >>> layer = kn.layers.BatchNormalization(name="norm")
-    >>> model = keras.Sequential([keras.Input((4,)), layer])
+    >>> model = keras.Sequential([keras.Input((4,)), layer], name="model")
     >>> for change in kn.tools.freeze(model):
     ...     print(change)
-    norm: BatchNormalization, statistics frozen, affine free
+    model/norm: BatchNormalization, statistics frozen, affine free
     >>> len(model.trainable_weights)
     2
     """

@@ -48,7 +48,7 @@ class MomentumBatchNormalization(ComposedNormalization):
     >>> layer = kn.layers.MomentumBatchNormalization()
     >>> x = np.array([[1.0], [3.0]], "float32")
     >>> y = layer(x, training=True)
-    >>> layer.training_momentum.assign(0.5)
+    >>> _ = layer.training_momentum.assign(0.5)
     >>> y = layer(x + 4.0, training=True)
     >>> print(keras.ops.convert_to_numpy(layer.training_mean))
     [4.]

@@ -193,8 +193,8 @@ class DomainWhitening(ComposedNormalization):
         averages = self.area.over(table, gates)
         # Domains may lie far from each other: each is measured from a value
         # near its own mean.
-        near = averages.base + averages.mean(averages.relative_means)
-        near = moments.settled(near)
+        mean = averages.mean(averages.relative_means)
+        near = moments.settled(averages.base, mean)
         if table.axes:
             apart = table.pivot - ops.expand_dims(near, 1)
             apart = apart + table.mean
