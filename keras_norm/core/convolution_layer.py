@@ -160,7 +160,7 @@ class ConvolutionLayer(KernelLayer):
             # Sums of nothing: a replica without samples takes part in what
             # the others send back.
             nothing = ops.sum(x) + ops.sum(kernel[..., :0])
-            return ops.zeros((0, *sizes, self.filters), x.dtype) + nothing
+            return ops.zeros((0, *sizes, kernel.shape[-1]), x.dtype) + nothing
         return ops.conv(
             x,
             kernel,

@@ -10,32 +10,8 @@ from keras import ops
 from keras_norm.core.distribution import replica_count
 from keras_norm.core.distribution import replica_sum
 from keras_norm.core.moments import TINY
-from keras_norm.core.moments import settled
 from keras_norm.core.moments import without_padding
-from keras_norm.core.normalized_kernel import pivot_of_input
-from keras_norm.core.primitives import size_of
-
-
-def common_pivot(x, mask=None, exact=False, synchronized=False):
-    """`pivot_of_input`, one number for all replicas.
-
-    Args:
-        x: channels last.
-        mask: weights of x's leading axes, 1 channel; None: all count.
-        exact: the mean, where the kernel rounds what is far from it.
-        synchronized: is the pivot that of all replicas?
-    """
-    pivot = pivot_of_input(x, mask, exact)
-    if not synchronized or replica_count() == 1:
-        return pivot
-    if mask is None:
-        count = size_of(x, range(len(x.shape) - 1))
-    else:
-        count = ops.stop_gradient(ops.sum(mask))
-    # A replica without entries knows no value of the data.
-    count = ops.reshape(ops.convert_to_tensor(count, dtype=x.dtype), (1,))
-    sent = replica_sum(ops.concatenate([count * pivot, count]))
-    return settled(sent[:-1] / ops.maximum(sent[-1:], TINY))
+from keras_norm.core.normalized_kernel import common_pivot
 
 
 class KernelInput:

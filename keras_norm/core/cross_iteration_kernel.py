@@ -5,11 +5,11 @@ from keras import ops
 from keras_norm.core import cross_iteration
 from keras_norm.core.areas import Area
 from keras_norm.core.cross_iteration_input import KernelInput
-from keras_norm.core.cross_iteration_input import common_pivot
 from keras_norm.core.cross_iteration_operation import PlacedStandardize
 from keras_norm.core.cross_iteration_state import add_window
 from keras_norm.core.cross_iteration_state import check_window
 from keras_norm.core.normalized_kernel import NormalizedKernel
+from keras_norm.core.normalized_kernel import common_pivot
 
 
 class CrossIterationKernel(NormalizedKernel):

@@ -67,15 +67,15 @@ class OriginCall:
 
     Args:
         layer: its options and state.
-        origin: (C,), no gradient.
+        origin: (C,), no gradient; one for all replicas.
     """
 
     lifts = True
-    area = Area()
     operation = Standardize()
 
     def __init__(self, layer, origin):
         self.layer, self.origin = layer, origin
+        self.area = Area(synchronized=layer.synchronized)
 
     def measures(self, training):
         """Always."""

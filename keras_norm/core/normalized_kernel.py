@@ -9,6 +9,8 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core.convolution_layer import ConvolutionLayer
+from keras_norm.core.distribution import replica_count
+from keras_norm.core.distribution import replica_sum
 from keras_norm.core.linear import KernelLayer
 from keras_norm.core.moments import TINY
 from keras_norm.core.moments import pivot_of
@@ -41,6 +43,28 @@ def pivot_of_input(x, mask=None, exact=False):
         size = at_least_one(size_of(x, axes))
         pivot = settled(pivot, ops.sum(x - pivot, axis=axes) / size)
     return pivot
+
+
+def common_pivot(x, mask=None, exact=False, synchronized=False):
+    """`pivot_of_input`, one number for all replicas.
+
+    Args:
+        x: channels last.
+        mask: weights of x's leading axes, 1 channel; None: all count.
+        exact: the mean, where the kernel rounds what is far from it.
+        synchronized: is the pivot that of all replicas?
+    """
+    pivot = pivot_of_input(x, mask, exact)
+    if not synchronized or replica_count() == 1:
+        return pivot
+    if mask is None:
+        count = size_of(x, range(len(x.shape) - 1))
+    else:
+        count = ops.stop_gradient(ops.sum(mask))
+    # A replica without entries knows no value of the data.
+    count = ops.reshape(ops.convert_to_tensor(count, dtype=x.dtype), (1,))
+    sent = replica_sum(ops.concatenate([count * pivot, count]))
+    return settled(sent[:-1] / ops.maximum(sent[-1:], TINY))
 
 
 class NormalizedKernel(KernelLayer):

@@ -14,6 +14,7 @@ from contract.method import Method
 from contract.method import mapped
 from contract.methods import METHODS
 from contract.table.compensated_statistics import cross_iteration_kernels
+from contract.table.compensated_statistics import fine_grained_convolutions
 from keras_norm.core import configuration
 
 BATCH = 8
@@ -50,6 +51,7 @@ RECURRENT = Method(
 )
 # Outside of the contract's table: statistics of what a kernel sees.
 CONVOLUTION, STRIDED, DENSE = cross_iteration_kernels()
+FINE, FINE_STRIDED = fine_grained_convolutions()
 
 # first: samples that the first of two replicas has.
 Case = namedtuple("Case", "method shift masked first", defaults=(BATCH // 2,))
@@ -73,10 +75,12 @@ def cases():
     found += [Case(first[name], 1e4, True) for name in MASKED]
     found += [Case(RECURRENT, 0.5, False), Case(RECURRENT, 0.5, True)]
     found += [Case(CONVOLUTION, 1e4, False), Case(DENSE, 0.5, True)]
+    found += [Case(FINE, 1e4, False), Case(FINE_STRIDED, 0.5, False)]
     if JAX:
         # Sharded arrays have shards of one size.
         return found
     found += [Case(STRIDED, 0.5, False, 3), Case(CONVOLUTION, 0.5, False, 0)]
+    found += [Case(FINE, 0.5, False, 3), Case(FINE, 0.5, False, 0)]
     uneven = [Case(first[name], 1e4, False, 3) for name in UNEVEN]
     found += [*uneven, Case(RECURRENT, 0.5, False, 3)]
     return [*found, Case(first["BatchNormalization"], 1e4, False, 0)]
@@ -91,7 +95,8 @@ def name_of(case):
 def make(case):
     """The layer of a case, built, with weights that no test can confuse."""
     layer = case.method.built(synchronized=True)
-    if case.method == CONVOLUTION and case.shift > 1:
+    convolves = case.method.layer.endswith("Conv2D")
+    if convolves and case.shift > 1:
         # The gradient of a kernel far from zero adds up terms as large as the
         # data, which cancel: other cases compare it.
         layer.kernel.trainable = False

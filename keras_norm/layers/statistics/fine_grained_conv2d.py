@@ -11,7 +11,7 @@ from keras_norm.core import elementwise
 from keras_norm.core import fine_grained
 from keras_norm.core.layer import positive
 from keras_norm.core.normalized_kernel import NormalizedConvolution
-from keras_norm.core.normalized_kernel import pivot_of_input
+from keras_norm.core.normalized_kernel import common_pivot
 
 
 @keras.saving.register_keras_serializable("keras_norm")
@@ -41,6 +41,7 @@ class FineGrainedConv2D(NormalizedConvolution):
             takes out again: one of shape (groups * filters,).
         momentum: fraction kept of the moving averages.
         epsilon: added to the variance, inside the root.
+        synchronized: add up the statistics of all replicas.
         **kwargs: `center`, `scale`, `beta_...`, `gamma_...`, as in
             `ComposedNormalization`; `kernel_...`, `bias_...`,
             `activity_regularizer`, `name`, `dtype` as in
@@ -96,6 +97,7 @@ class FineGrainedConv2D(NormalizedConvolution):
         use_bias=False,
         momentum=0.9,
         epsilon=1e-5,
+        synchronized=False,
         **kwargs,
     ):
         super().__init__(
@@ -112,7 +114,7 @@ class FineGrainedConv2D(NormalizedConvolution):
             **kwargs,
         )
         positive("groups", groups)
-        self.groups = groups
+        self.groups, self.synchronized = groups, synchronized
         self.recovery = fine_grained.GroupSum(groups)
 
     def build(self, inputs_shape):
@@ -142,13 +144,6 @@ class FineGrainedConv2D(NormalizedConvolution):
         outputs = self.groups * self.filters
         return ops.reshape(kernel, (*self.kernel_size, -1, outputs))
 
-    def convolved(self, x, kernel, padding):
-        """The convolution, of no sample too."""
-        if x.shape[0] == 0:
-            sizes = self.sizes(x.shape[1:-1], padding)
-            return ops.zeros((0, *sizes, kernel.shape[-1]), x.dtype)
-        return super().convolved(x, kernel, padding)
-
     def transform(self, x, training):
         """Partial sums, normalized and added up; or one convolution."""
         if not training:
@@ -157,7 +152,7 @@ class FineGrainedConv2D(NormalizedConvolution):
             data = ops.cast(x, self.compute_dtype)
             y = self.convolved(data, kernel, self.padding)
             return ops.cast(y, x.dtype) + ops.cast(bias, x.dtype)
-        pivot = pivot_of_input(x, exact=self.half)
+        pivot = common_pivot(x, None, self.half, self.synchronized)
         h, _ = self.relative(x, pivot)
         if self.use_bias:
             # The bias is in the mean as in the data.
