@@ -3,10 +3,10 @@
 from keras_norm.core.coloring import Coloring
 from keras_norm.core.recoveries import Affine
 from keras_norm.core.recoveries import Conditional
-from keras_norm.core.recoveries import DenseStyle
 from keras_norm.core.recoveries import Generated
 from keras_norm.core.recoveries import Nothing
-from keras_norm.core.recoveries import Style
+from keras_norm.core.style_recoveries import DenseStyle
+from keras_norm.core.style_recoveries import Style
 from keras_norm.core.style_whitening import ColorByStyle
 
 __all__ = [

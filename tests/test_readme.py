@@ -156,10 +156,13 @@ ARGUMENTS = {
     "GroupNormalization": {"groups": 4},
     "GroupNormalization(groups=-1)": {"groups": -1},
     "GroupNormalization(16)": {"groups": 16},
+    "BatchChannelNormalization": {"groups": 4},
     "BatchGroupNormalization": {"groups": 4},
     "ConditionalBatchNormalization": {"num_classes": 3},
+    "ConditionalInstanceNormalization": {"num_classes": 3},
     "EvoNorm": {"groups": 4},
     "GroupWhitening": {"groups": 4},
+    "InstanceLevelMetaNormalization": {"groups": 4, "key_group_size": 4},
     "DeconvolutionConv2D": {"filters": 4, "kernel_size": 3},
     "CosineDense": {"units": 4},
     "CosineConv2D": {"filters": 4, "kernel_size": 3},
@@ -172,22 +175,29 @@ ARGUMENTS = {
         "mean_layers": 1,
     },
 }
-# Layers that want a style, of the shape of the input or (N, features).
-STYLED = ("AdaptiveInstanceNormalization", "WhiteningColoringTransform")
+X = np.ones((2, 8, 8, 8), "float32")
+LABELS, FEATURES = np.zeros(2, "int32"), X[:, 0, 0]
+# What calls bring besides.
+MORE = {
+    "AdaptiveConvolutionNormalization": [FEATURES],
+    "AdaptiveInstanceNormalization": [X],
+    "AdaptiveLayerInstanceNormalization": [FEATURES, FEATURES],
+    "ConditionalBatchNormalization": [LABELS],
+    "ConditionalInstanceNormalization": [LABELS],
+    "DomainWhitening": [LABELS],
+    "DynamicInstanceNormalization": [FEATURES],
+    "GroupwiseWhiteningColoring": [FEATURES],
+    "RegionNormalization": [X[..., 0]],
+    "SelfModulatedBatchNormalization": [FEATURES],
+    "SpatiallyAdaptiveNormalization": [X[..., :3]],
+    "WhiteningColoringTransform": [X],
+}
 
 
 def built(module, name):
     """A layer by its name in README, built."""
     layer = getattr(module, name.partition("(")[0])(**ARGUMENTS.get(name, {}))
-    x = np.ones((2, 8, 8, 8), "float32")
-    if name in ("ConditionalBatchNormalization", "DomainWhitening"):
-        layer(x, np.zeros(2, "int32"))
-    elif name in STYLED:
-        layer(x, x)
-    elif name == "GroupwiseWhiteningColoring":
-        layer(x, x[:, 0, 0])
-    else:
-        layer(x)
+    layer(X, *MORE.get(name, []))
     return layer
 
 

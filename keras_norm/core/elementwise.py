@@ -4,14 +4,21 @@ The big tensor is read twice, once for the moments and once to be scaled and
 shifted; all else happens on (N, C) tables and smaller.
 """
 
+from collections import namedtuple
+
 from keras import ops
 
 from keras_norm.core import moments
 from keras_norm.core import primitives
 
+# What a recovery that generates from the input itself gets for a condition.
+Seen = namedtuple("Seen", "table training")
+
 
 def normalize(layer, x, training, mask, condition):
     """Normalize x over `layer.area` and recover by `layer.recovery`."""
+    if layer.recovery.sees_table:
+        return _normalize_seen(layer, x, training, mask)
 
     def recover(scale, offset):
         return layer.recovery.fold(layer, scale, offset, condition)
@@ -53,6 +60,21 @@ def normalize_over(layer, x, axis, training, mask, recover=None):
     if recover:
         scale, offset = recover(scale, offset)
     return apply(data, view, scale, offset)
+
+
+def _normalize_seen(layer, x, training, mask):
+    """Recover by the moments that normalize; inference measures them too."""
+    table = moments.measure(x, layer.axis, mask)
+    if layer.measures(training):
+        scale, offset = layer.factors(table, training)
+    else:
+        # The data are x - pivot: pivot - mean is left to be added.
+        on_table = moments.viewer(2, 1)
+        moved, scale, _ = layer.inference_factors(table.pivot, on_table)
+        offset = moved * scale
+    seen = Seen(table, training)
+    scale, offset = layer.recovery.fold(layer, scale, offset, seen)
+    return apply(table.data, table.view, scale, offset)
 
 
 def _normalize_vectors(layer, x, training, mask, recover):

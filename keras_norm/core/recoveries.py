@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core import configuration
-from keras_norm.core import moments
+from keras_norm.core.classes import check_classes
 from keras_norm.core.layer import one_integer
 
 
@@ -19,6 +19,9 @@ class Nothing(configuration.Part):
 
     # The condition that calls must bring; None: no second input.
     condition: str | None = None
+    # Does `fold` get the moments of the input in place of a condition? See
+    # `generated_recoveries`.
+    sees_table = False
 
     def build(self, layer, channels, condition_shape=None) -> None:
         """Create weights on the layer."""
@@ -101,6 +104,15 @@ class Conditional(Affine):
     def build(self, layer, channels, condition_shape=None) -> None:
         """gamma0 and beta0, the hidden layer, the maps."""
         super().build(layer, channels)
+        if self.num_classes:
+            check_classes(condition_shape, self.num_classes)
+        elif len(condition_shape) != 2:
+            raise errors.received(
+                "`condition` must be features (N, D) where `num_classes` is "
+                "not given.",
+                "Give num_classes for labels.",
+                condition_shape=condition_shape,
+            )
         features = self.num_classes or condition_shape[-1]
         # Wide, whatever the layer's policy: the maps make scales and offsets.
         wide = "float64" if layer.compute_dtype == "float64" else "float32"
@@ -151,46 +163,27 @@ class Conditional(Affine):
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class Style(Nothing):
-    """Deviation and mean of another feature map: y = std(s) x + mean(s).
-
-    Args:
-        epsilon: inside the root of the style's variance.
-        unbiased: divide that variance by m - 1.
-    """
-
-    condition = "a feature map with the same channels"
-
-    def __init__(self, epsilon=1e-5, unbiased=False):
-        self.epsilon, self.unbiased = epsilon, unbiased
-
-    def build(self, layer, channels, condition_shape=None) -> None:
-        """No weights; the style must have the same channels."""
-        style = condition_shape[layer.axis]
-        if style != channels:
-            raise errors.received(
-                "The style must have as many channels as the input.",
-                channels=channels,
-                style_shape=condition_shape,
-            )
-
-    def fold(self, layer, scale, offset, condition=None):
-        """Multiply by the style's deviation, add its mean."""
-        style = ops.cast(condition, scale.dtype)
-        table = moments.measure(style, layer.axis)
-        variance = table.variance
-        if self.unbiased:
-            variance = moments.bessel(variance, table.positions)
-        deviation = ops.sqrt(variance + self.epsilon)
-        mean = table.pivot + table.mean
-        return scale * deviation, offset * deviation + mean
-
-
-@keras.saving.register_keras_serializable("keras_norm")
 class Generated(Nothing):
     """gamma and beta of shape (N, C) come with the call: y = gamma x + beta."""
 
     condition = "gamma and beta, both (N, C), or both in one (N, 2 C)"
+
+    def check(self, channels, *shapes) -> None:
+        """Refuse shapes of gamma and beta, or of both in one, that do not fit.
+
+        Args:
+            channels: of the input.
+            *shapes: two, or one.
+        """
+        width = channels if len(shapes) == 2 else 2 * channels
+        for shape in shapes:
+            if len(shape) != 2 or shape[-1] not in (None, width):
+                raise errors.received(
+                    "gamma and beta must both be (N, C), or in one (N, 2 C), C "
+                    "the channels of the input.",
+                    channels=channels,
+                    condition_shapes=shapes,
+                )
 
     def fold(self, layer, scale, offset, condition=None):
         """Multiply by gamma, add beta."""
@@ -198,49 +191,3 @@ class Generated(Nothing):
             condition = ops.split(condition, 2, axis=-1)
         gamma, beta = (ops.cast(c, scale.dtype) for c in condition)
         return scale * gamma, offset * gamma + beta
-
-
-@keras.saving.register_keras_serializable("keras_norm")
-class DenseStyle(Nothing):
-    """y = (1 + W_g w) x + W_b w from a latent w by one dense map.
-
-    Args:
-        equalized_learning_rate: the kernel is stored as N(0, 1) and multiplied
-            by gain / sqrt(fan in) at every call; else it is initialized so.
-        gain: see above.
-    """
-
-    condition = "latents (N, D)"
-
-    def __init__(self, equalized_learning_rate=True, gain=1.0):
-        self.equalized_learning_rate = equalized_learning_rate
-        self.gain = gain
-
-    def build(self, layer, channels, condition_shape=None) -> None:
-        """The kernel (D, 2 C), first C for gamma, and the bias (2 C,)."""
-        fan_in = condition_shape[-1]
-        deviation = self.gain / fan_in**0.5
-        if self.equalized_learning_rate:
-            deviation = 1.0
-        layer.kernel = layer.add_weight(
-            shape=(fan_in, 2 * channels),
-            name="kernel",
-            initializer=keras.initializers.RandomNormal(stddev=deviation),
-            autocast=False,
-        )
-        layer.bias = layer.add_weight(
-            shape=(2 * channels,),
-            name="bias",
-            initializer="zeros",
-            autocast=False,
-        )
-
-    def fold(self, layer, scale, offset, condition=None):
-        """Multiply by 1 + gamma, add beta."""
-        w = ops.cast(condition, scale.dtype)
-        kernel = ops.cast(layer.kernel, scale.dtype)
-        if self.equalized_learning_rate:
-            kernel = kernel * (self.gain / kernel.shape[0] ** 0.5)
-        both = ops.matmul(w, kernel) + ops.cast(layer.bias, scale.dtype)
-        gamma, beta = ops.split(both, 2, axis=-1)
-        return scale * (1.0 + gamma), offset * (1.0 + gamma) + beta

@@ -11,6 +11,7 @@ from keras_norm.core import positions
 from keras_norm.core import recoveries
 from keras_norm.core import renorm
 from keras_norm.core import statistics as estimators
+from keras_norm.core import style_recoveries
 from keras_norm.core import windows
 
 AREAS = {
@@ -49,9 +50,9 @@ RECOVERIES = {
     "affine": recoveries.Affine,
     "none": recoveries.Nothing,
     "conditional": recoveries.Conditional,
-    "style": recoveries.Style,
+    "style": style_recoveries.Style,
     "generated": recoveries.Generated,
-    "dense": recoveries.DenseStyle,
+    "dense": style_recoveries.DenseStyle,
     "coloring": coloring.Coloring,
 }
 

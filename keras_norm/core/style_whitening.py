@@ -13,7 +13,7 @@ from keras_norm.core import covariances
 from keras_norm.core import moments
 from keras_norm.core.layer import positive
 from keras_norm.core.recoveries import Nothing
-from keras_norm.core.recoveries import Style
+from keras_norm.core.style_recoveries import Style
 from keras_norm.core.whitening import Whiten
 from keras_norm.ops import matrix_roots
 from keras_norm.ops import spectra

@@ -12,6 +12,9 @@ from keras_norm.layers.area.generalized_divisive_normalization import (
 from keras_norm.layers.area.group_normalization import GroupNormalization
 from keras_norm.layers.area.instance_normalization import InstanceNormalization
 from keras_norm.layers.area.layer_normalization import LayerNormalization
+from keras_norm.layers.area.learnable_region_normalization import (
+    LearnableRegionNormalization,
+)
 from keras_norm.layers.area.local_context_normalization import (
     LocalContextNormalization,
 )
@@ -25,9 +28,50 @@ from keras_norm.layers.area.positional_normalization import MomentShortcut
 from keras_norm.layers.area.positional_normalization import (
     PositionalNormalization,
 )
+from keras_norm.layers.area.region_normalization import RegionNormalization
+from keras_norm.layers.domain.covariance_normalization import (
+    CovarianceNormalization,
+)
+from keras_norm.layers.domain.domain_alignment_normalization import (
+    DomainAlignmentNormalization,
+)
+from keras_norm.layers.domain.domain_specific_batch_normalization import (
+    DomainSpecificBatchNormalization,
+)
+from keras_norm.layers.domain.domain_specific_optimized_normalization import (
+    DomainSpecificOptimizedNormalization,
+)
+from keras_norm.layers.domain.transferable_normalization import (
+    TransferableNormalization,
+)
+from keras_norm.layers.mixture.batch_channel_normalization import (
+    BatchChannelNormalization,
+)
+from keras_norm.layers.mixture.batch_instance_normalization import (
+    BatchInstanceNormalization,
+)
+from keras_norm.layers.mixture.dynamic_normalization import DynamicNormalization
+from keras_norm.layers.mixture.exemplar_normalization import (
+    ExemplarNormalization,
+)
+from keras_norm.layers.mixture.instance_batch_normalization import (
+    InstanceBatchNormalization,
+)
+from keras_norm.layers.mixture.layer_instance_normalization import (
+    AdaptiveLayerInstanceNormalization,
+)
+from keras_norm.layers.mixture.layer_instance_normalization import (
+    LayerInstanceNormalization,
+)
+from keras_norm.layers.mixture.mixture_normalization import MixtureNormalization
+from keras_norm.layers.mixture.mode_normalization import ModeNormalization
+from keras_norm.layers.mixture.sparse_switchable_normalization import (
+    SparseSwitchableNormalization,
+)
 from keras_norm.layers.mixture.switchable_normalization import (
     SwitchableNormalization,
 )
+from keras_norm.layers.mixture.task_normalization import TaskNormalization
 from keras_norm.layers.operation.evonorm import EvoNorm
 from keras_norm.layers.operation.filter_response_normalization import TLU
 from keras_norm.layers.operation.filter_response_normalization import (
@@ -54,11 +98,42 @@ from keras_norm.layers.operation.unit_normalization import UnitNormalization
 from keras_norm.layers.operation.variance_only_layer_normalization import (
     VarianceOnlyLayerNormalization,
 )
+from keras_norm.layers.recovery.ada_normalization import AdaNormalization
+from keras_norm.layers.recovery.adaptive_convolution_normalization import (
+    AdaptiveConvolutionNormalization,
+)
 from keras_norm.layers.recovery.adaptive_instance_normalization import (
     AdaptiveInstanceNormalization,
 )
+from keras_norm.layers.recovery.attentive_normalization import (
+    AttentiveNormalization,
+)
 from keras_norm.layers.recovery.conditional_batch_normalization import (
     ConditionalBatchNormalization,
+)
+from keras_norm.layers.recovery.conditional_instance_normalization import (
+    ConditionalInstanceNormalization,
+)
+from keras_norm.layers.recovery.dynamic_instance_normalization import (
+    DynamicInstanceNormalization,
+)
+from keras_norm.layers.recovery.dynamic_layer_normalization import (
+    DynamicLayerNormalization,
+)
+from keras_norm.layers.recovery.instance_enhancement_normalization import (
+    InstanceEnhancementBatchNormalization,
+)
+from keras_norm.layers.recovery.instance_level_meta_normalization import (
+    InstanceLevelMetaNormalization,
+)
+from keras_norm.layers.recovery.self_modulated_batch_normalization import (
+    SelfModulatedBatchNormalization,
+)
+from keras_norm.layers.recovery.semantic_attentive_normalization import (
+    SemanticAttentiveNormalization,
+)
+from keras_norm.layers.recovery.spatially_adaptive_normalization import (
+    SpatiallyAdaptiveNormalization,
 )
 from keras_norm.layers.recurrent.batch_normalized_lstm import (
     BatchNormalizedLSTM,
@@ -185,8 +260,14 @@ from keras_norm.layers.whitening.whitening_coloring_transform import (
 )
 
 __all__ = [
+    "AdaNormalization",
+    "AdaptiveConvolutionNormalization",
     "AdaptiveInstanceNormalization",
+    "AdaptiveLayerInstanceNormalization",
+    "AttentiveNormalization",
+    "BatchChannelNormalization",
     "BatchGroupNormalization",
+    "BatchInstanceNormalization",
     "BatchNormalization",
     "BatchNormalizedLSTM",
     "BatchRenormalization",
@@ -194,8 +275,10 @@ __all__ = [
     "ChannelDeconvolution",
     "ComposedNormalization",
     "ConditionalBatchNormalization",
+    "ConditionalInstanceNormalization",
     "CosineConv2D",
     "CosineDense",
+    "CovarianceNormalization",
     "CrossIterationBatchNormalization",
     "CrossIterationConv2D",
     "CrossIterationDense",
@@ -203,8 +286,15 @@ __all__ = [
     "DeconvolutionDense",
     "DecorrelatedBatchNormalization",
     "DivisiveNormalization",
+    "DomainAlignmentNormalization",
+    "DomainSpecificBatchNormalization",
+    "DomainSpecificOptimizedNormalization",
     "DomainWhitening",
+    "DynamicInstanceNormalization",
+    "DynamicLayerNormalization",
+    "DynamicNormalization",
     "EvoNorm",
+    "ExemplarNormalization",
     "FilterResponseNormalization",
     "FineGrainedBatchNormalization",
     "FineGrainedConv2D",
@@ -217,14 +307,19 @@ __all__ = [
     "GroupNormalization",
     "GroupWhitening",
     "GroupwiseWhiteningColoring",
+    "InstanceBatchNormalization",
+    "InstanceEnhancementBatchNormalization",
+    "InstanceLevelMetaNormalization",
     "InstanceNormalization",
     "IterativeNormalization",
     "KalmanNormalization",
+    "LayerInstanceNormalization",
     "LayerNormalization",
     "LayerNormalizedGRU",
     "LayerNormalizedGRUCell",
     "LayerNormalizedLSTM",
     "LayerNormalizedLSTMCell",
+    "LearnableRegionNormalization",
     "LocalContextNormalization",
     "LocalContrastNormalization",
     "LocalResponseNormalization",
@@ -232,6 +327,8 @@ __all__ = [
     "MeanNormalizedDense",
     "MeanOnlyBatchNormalization",
     "MemorizedBatchNormalization",
+    "MixtureNormalization",
+    "ModeNormalization",
     "MomentShortcut",
     "MovingAverageBatchNormalization",
     "MomentumBatchNormalization",
@@ -247,15 +344,22 @@ __all__ = [
     "QuantizedKernel",
     "RMSNormalization",
     "RangeBatchNormalization",
+    "RegionNormalization",
     "RunningMeanCentering",
     "ScaleOnlyBatchNormalization",
     "ScaledWeightStandardization",
+    "SelfModulatedBatchNormalization",
+    "SemanticAttentiveNormalization",
+    "SpatiallyAdaptiveNormalization",
+    "SparseSwitchableNormalization",
     "SpectralNormalization",
     "StochasticBatchNormalization",
     "SwitchableBatchNormalization",
     "SwitchableNormalization",
     "SwitchableWhitening",
     "TLU",
+    "TaskNormalization",
+    "TransferableNormalization",
     "UnitNormalization",
     "VarianceOnlyLayerNormalization",
     "WeightCentralization",

@@ -259,6 +259,27 @@ class OfWidths(Measured):
         return Collected(np.ones(shape), values, self.about)
 
 
+class OfDomains(Measured):
+    """A row for each domain; a sample counts for one by its weight."""
+
+    def measure(self, call):
+        """Statistics of the domains in the batch, nothing of the others."""
+        layer, x = self.layer, call.data
+        chosen = layer.chosen(call.second("domain"), x, training=False)
+        rows = layer.measured(layer.table(x, call.mask, chosen), chosen)
+        values = {
+            "shift": host(rows.base) + host(rows.mean),
+            "spread": host(rows.variance),
+        }
+        return Collected(host(rows.entries), values, self.about)
+
+    def kept(self, between=True):
+        """The tables."""
+        values = {n: host(v) for n, v in self.variables().items()}
+        shape = self.layer.moving_mean.shape
+        return Collected(np.ones(shape), values, self.about)
+
+
 class Remembered(MeanAndVariance):
     """A memory of batches: the statistics become its only entry."""
 

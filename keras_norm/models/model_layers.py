@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_norm.core.cross_iteration_kernel import CrossIterationKernel
+from keras_norm.core.domain_layer import DomainNormalization
 from keras_norm.core.frozen import Frozen
 from keras_norm.core.memory import Memory
 from keras_norm.core.normalization import ComposedNormalization
@@ -44,6 +45,7 @@ from keras_norm.models import own_statistics
 # What these compute does not depend on their statistics.
 PRESERVING = (MeanNormalizedDense, WhitenedDense)
 READINGS = {
+    DomainNormalization: layer_statistics.OfDomains,
     DomainWhitening: layer_covariances.OfDomains,
     SwitchableWhitening: layer_covariances.Mixed,
     SwitchableNormalization: layer_statistics.Switchable,

@@ -29,9 +29,16 @@ MOMENTS = ("moving_mean", "moving_variance")
 CONDITIONS = {
     "features": lambda shape, axis: (shape[0], 4),
     "labels": lambda shape, axis: (shape[0],),
+    "two labels": lambda shape, axis: (shape[0],),
     "soft labels": lambda shape, axis: (shape[0], 3),
     "style": lambda shape, axis: shape,
     "per channel": lambda shape, axis: (shape[0], shape[axis]),
+    # Maps of another size than the input's.
+    "layout": lambda shape, axis: tuple(
+        shape[0] if i == 0 else 3 if i == axis % len(shape) else 7
+        for i in range(len(shape))
+    ),
+    "region": lambda shape, axis: (shape[0], 7, *(2,) * (len(shape) - 3)),
     "moments": lambda shape, axis: tuple(
         1 if i == axis % len(shape) else n for i, n in enumerate(shape)
     ),
@@ -43,8 +50,10 @@ CONSTANTS = ("sigma",)
 WITNESS = "backward_witness"
 # State that holds means of the data: it follows a shift of them.
 MEANS = (
+    "context_mean",
     "mean",
     "memory_mean",
+    "mixture_mean",
     "moving_center",
     "moving_mean",
     "moving_rest_mean",
@@ -54,7 +63,9 @@ MEANS = (
     "window_mean",
 )
 # Weights that are fractions.
-FRACTIONS = ("keep", "moving_momentum", "training_momentum")
+FRACTIONS = ("alpha", "keep", "moving_momentum", "training_momentum")
+# Choices that training makes, once: not made yet.
+CHOICES = ("mean_chosen", "variance_chosen")
 
 # State that holds matrices of groups of channels, (..., groups, d, d).
 MATRICES = ("moving_matrix", "moving_covariance", "whitening_matrix")
@@ -114,6 +125,7 @@ class Method:
         options: constructor arguments, for inputs of eight channels.
         conditions: kinds of the further inputs, keys of `CONDITIONS`.
         optional: inference does without the further inputs.
+        spared: training does too.
         weights: names of the trainable weights in order.
         state: names of the weights that move in training, in order.
         held: names of the state before these, which users move, not training.
@@ -134,6 +146,9 @@ class Method:
         sees_padding: weights that masked entries move, as the authors' program
             has it: the state of a backward pass.
         lone_channel: works on inputs of one channel.
+        keeping: a channel whose entries move the state, for inputs of eight.
+        draws: training draws random numbers, which are others where
+            TensorFlow compiles them.
         outputs: number of outputs.
         result: shape of the input -> shape of the first output.
         twin: Keras' layer that it replaces.
@@ -155,6 +170,7 @@ class Method:
     options: dict = dataclasses.field(default_factory=dict)
     conditions: tuple = ()
     optional: bool = False
+    spared: bool = False
     weights: tuple = AFFINE
     state: tuple = ()
     held: tuple = ()
@@ -169,6 +185,8 @@ class Method:
     counts: tuple = ("samples", "steps")
     sees_padding: tuple = ()
     lone_channel: bool = True
+    keeping: int = 0
+    draws: bool = False
     outputs: int = 1
     result: Callable = unchanged
     twin: str | None = None
@@ -252,6 +270,12 @@ class Method:
             size = CONDITIONS[kind](shape, axis)
             if kind == "labels":
                 made.append(rng.integers(0, 3, size).astype("int32"))
+            elif kind == "two labels":
+                # Both, however few samples there are.
+                made.append(np.arange(size[0], dtype="int32") % 2)
+            elif kind == "region":
+                hole = rng.uniform(size=size) < 0.4
+                made.append(hole.astype("int32"))
             elif kind == "soft labels":
                 soft = rng.dirichlet(np.ones(3), size[0])
                 made.append(soft.astype("float32"))
@@ -315,7 +339,7 @@ def scramble(layer, seed=0):
     for variable in layer.weights:
         old = keras.ops.convert_to_numpy(variable)
         noise = rng.normal(size=old.shape)
-        if variable.name == WITNESS:
+        if variable.name == WITNESS or variable.name in CHOICES:
             new = old
         elif variable.name in FRACTIONS:
             new = 0.5 * old + 0.3

@@ -12,6 +12,7 @@ from contract.table import area
 from contract.table import backward_statistics
 from contract.table import compensated_statistics
 from contract.table import composed
+from contract.table import domain
 from contract.table import linear
 from contract.table import mixture
 from contract.table import operation
@@ -31,6 +32,7 @@ CHAPTERS = (
     statistics,
     backward_statistics,
     compensated_statistics,
+    domain,
     composed,
 )
 TABLE = [row for chapter in CHAPTERS for row in chapter.ROWS]

@@ -25,6 +25,8 @@ PASSES = [m for m in METHODS if m.mask_behaviour == "passes"]
 CUT = [m for m in STATISTICS if not m.sees_order]
 STEPPED = [m for m in CUT if 3 in m.ranks and m.any_size]
 LONE = [m for m in STATISTICS if m.lone_channel]
+# Further inputs whose last axis is not the channels of the first.
+WHOLE = (("features",), ("soft labels",), ("layout",), ("region",))
 
 
 def call(method, inputs, mask=None, training=True, layer=None):
@@ -115,7 +117,7 @@ def test_what_other_entries_hold_does_matter(method):
     mask = some_mask(x.shape, 2)
     y, state = call(method, [x, *others], mask)
     changed = x.copy()
-    first = (0,) * x.ndim
+    first = (*(0,) * (x.ndim - 1), method.keeping)
     changed[first] += 30.0
     y2, state2 = call(method, [changed, *others], mask)
     difference = np.abs(y[0] - y2[0])
@@ -186,7 +188,7 @@ def test_weight_two_is_the_time_step_twice(method):
 @pytest.mark.parametrize("method", rows(LONE))
 def test_one_channel_with_a_mask(method):
     x, *others = [a[..., :1] if a.ndim > 1 else a for a in method.inputs()]
-    if method.conditions in (("features",), ("soft labels",)):
+    if method.conditions in WHOLE:
         others = method.inputs()[1:]
     layer = method.make()
     method.build(layer, x.shape)

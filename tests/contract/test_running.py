@@ -15,7 +15,7 @@ from contract.methods import groups
 from contract.methods import representative
 from contract.tolerances import close
 
-CHOSEN = [m for m in representative() if 4 in m.ranks]
+CHOSEN = [m for m in representative() if 4 in m.ranks and not m.draws]
 # Two batches of six samples and a shorter one of four.
 BATCH, SAMPLES = 6, 16
 XLA = keras.backend.backend() in ("tensorflow", "jax")
@@ -104,7 +104,9 @@ def test_fit(methods):
 @pytest.mark.compile
 @pytest.mark.parametrize(
     "methods",
-    groups([m for m in METHODS if 4 in m.ranks and m not in CHOSEN]),
+    groups(
+        [m for m in METHODS if 4 in m.ranks and m not in CHOSEN and not m.draws]
+    ),
     ids=lambda group: str(group[0]),
 )
 def test_fit_of_every_row(methods):

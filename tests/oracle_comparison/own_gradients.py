@@ -1,7 +1,8 @@
-"""Training gradients that are not the derivative of the output.
+"""Gradients that are not the derivative of the output.
 
 Where a formula holds something constant, or has a backward pass of its own,
-its gradients are compared entry by entry with those of `oracles.GRADIENTS`.
+its gradients are compared entry by entry with those of `oracles.GRADIENTS` or
+`oracles.INFERENCE_GRADIENTS`.
 """
 
 import numpy as np
@@ -9,12 +10,13 @@ import numpy as np
 from contract.tolerances import close
 from contract.tolerances import largest
 from oracles import GRADIENTS
+from oracles import INFERENCE_GRADIENTS
 from oracles import ORACLES
 from oracles.statistics_shapes import WITNESS
 
 
-def formula_of(method):
-    """A training step: (forward, gradient) of a row, whatever its `oracle`.
+def formula_of(method, training=True):
+    """A call: (forward, gradient) of a row, whatever its `oracle`.
 
     forward(inputs, weights, state, mask) -> (list of outputs, new state);
     gradient(inputs, weights, state, upstream, mask) -> ([gradient of each
@@ -23,23 +25,25 @@ def formula_of(method):
     name, config = method.oracle or (method.layer, method.options)
 
     def forward(inputs, weights, state, mask=None):
-        y, new = ORACLES[name](inputs, config, weights, state, True, mask)
+        y, new = ORACLES[name](inputs, config, weights, state, training, mask)
         return list(y) if isinstance(y, tuple) else [y], new
 
     def gradient(inputs, weights, state, upstream, mask=None):
         if len(upstream) == 1:
             (upstream,) = upstream
-        return GRADIENTS[name](inputs, config, weights, state, upstream, mask)
+        known = GRADIENTS if training else INFERENCE_GRADIENTS
+        return known[name](inputs, config, weights, state, upstream, mask)
 
     return forward, gradient
 
 
-def own_gradient(method):
+def own_gradient(method, training=True):
     """The second of `formula_of`, `None` where differences serve."""
     if method.oracle is False:
         return None
     name, _ = method.oracle or (method.layer, method.options)
-    return formula_of(method)[1] if name in GRADIENTS else None
+    known = GRADIENTS if training else INFERENCE_GRADIENTS
+    return formula_of(method, training)[1] if name in known else None
 
 
 def compare_gradients(found, expected, entries):

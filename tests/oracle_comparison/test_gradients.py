@@ -49,8 +49,8 @@ def check(method, layer, inputs, training, mask=None):
     )
     of_inputs = found.inputs[0] if method.conditions else found.inputs
     of_weights = dict(zip(weights, found.weights.values(), strict=True))
-    formula = own_gradient(method)
-    if formula and training:
+    formula = own_gradient(method, training)
+    if formula:
         wanted = formula(inputs, weights, state, upstream, mask)
         compare_gradients((of_inputs, of_weights), wanted, inputs[0].size)
         return

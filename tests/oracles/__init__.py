@@ -9,20 +9,31 @@ over explicit sets of entries; clarity before speed. Missing entries of
 ([gradient of each input], {weight: gradient}) of a training step, where it is
 not the derivative of the output: part of it is held constant, or the method
 has a backward pass of its own. The "gradient" of what that pass carries from
-step to step is its next value.
+step to step is its next value. `INFERENCE_GRADIENTS[name]`: of inference,
+where that is not the derivative of the output either.
 """
 
+import functools
+
+from . import adaptive
 from . import area
 from . import backward_statistics
+from . import batch_channel
 from . import batch_parts
 from . import cross_iteration_layers
+from . import domain
+from . import dynamic
 from . import kalman
 from . import linear
 from . import mixture
+from . import mixtures
+from . import modes
+from . import modulation
 from . import online
 from . import operation
 from . import recovery
 from . import robust_statistics
+from . import spatial
 from . import statistics
 from . import style
 from . import whitening
@@ -31,7 +42,13 @@ from . import window
 from .shapes import initial_state
 from .shapes import weight_shapes
 
-__all__ = ["GRADIENTS", "ORACLES", "initial_state", "weight_shapes"]
+__all__ = [
+    "GRADIENTS",
+    "INFERENCE_GRADIENTS",
+    "ORACLES",
+    "initial_state",
+    "weight_shapes",
+]
 
 ORACLES = {
     "BatchNormalization": area.batch_normalization,
@@ -84,7 +101,52 @@ ORACLES = {
     "WhitenedDense": linear.whitened_dense,
     "ConditionalBatchNormalization": (recovery.conditional_batch_normalization),
     "AdaptiveInstanceNormalization": (recovery.adaptive_instance_normalization),
+    "AdaNormalization": adaptive.ada_normalization,
+    "ConditionalInstanceNormalization": (
+        modulation.conditional_instance_normalization
+    ),
+    "DynamicLayerNormalization": modulation.dynamic_layer_normalization,
+    "SelfModulatedBatchNormalization": (
+        modulation.self_modulated_batch_normalization
+    ),
+    "InstanceLevelMetaNormalization": (
+        modulation.instance_level_meta_normalization
+    ),
+    "SpatiallyAdaptiveNormalization": spatial.spatially_adaptive_normalization,
+    "InstanceEnhancementBatchNormalization": (
+        modulation.instance_enhancement_batch_normalization
+    ),
+    "AttentiveNormalization": modulation.attentive_normalization,
+    "DynamicInstanceNormalization": adaptive.dynamic_instance_normalization,
+    "AdaptiveConvolutionNormalization": (
+        adaptive.adaptive_convolution_normalization
+    ),
+    "SemanticAttentiveNormalization": spatial.semantic_attentive_normalization,
+    "RegionNormalization": spatial.region_normalization,
+    "LearnableRegionNormalization": spatial.learnable_region_normalization,
     "SwitchableNormalization": mixture.switchable_normalization,
+    "SparseSwitchableNormalization": mixtures.sparse_switchable_normalization,
+    "ExemplarNormalization": mixtures.exemplar_normalization,
+    "DynamicNormalization": dynamic.dynamic_normalization,
+    "BatchInstanceNormalization": mixtures.batch_instance_normalization,
+    "AdaptiveLayerInstanceNormalization": (
+        mixtures.adaptive_layer_instance_normalization
+    ),
+    "LayerInstanceNormalization": mixtures.layer_instance_normalization,
+    "TaskNormalization": mixtures.task_normalization,
+    "InstanceBatchNormalization": mixtures.instance_batch_normalization,
+    "BatchChannelNormalization": batch_channel.batch_channel_normalization,
+    "ModeNormalization": modes.mode_normalization,
+    "MixtureNormalization": modes.mixture_normalization,
+    "DomainSpecificBatchNormalization": (
+        domain.domain_specific_batch_normalization
+    ),
+    "DomainAlignmentNormalization": domain.domain_alignment_normalization,
+    "TransferableNormalization": domain.transferable_normalization,
+    "DomainSpecificOptimizedNormalization": (
+        domain.domain_specific_optimized_normalization
+    ),
+    "CovarianceNormalization": domain.covariance_normalization,
     "PopulationBatchNormalization": (statistics.population_batch_normalization),
     "GhostBatchNormalization": batch_parts.ghost_batch_normalization,
     "BatchRenormalization": robust_statistics.batch_renormalization,
@@ -117,6 +179,12 @@ ORACLES = {
 }
 
 GRADIENTS = {
+    "DynamicNormalization": dynamic.dynamic_gradient,
+    "BatchChannelNormalization": batch_channel.batch_channel_gradient,
+    "MixtureNormalization": modes.mixture_gradient,
+    "TransferableNormalization": domain.transferable_gradient,
+    "AdaNormalization": adaptive.ada_gradient,
+    "LearnableRegionNormalization": spatial.learnable_region_gradient,
     "BatchRenormalization": robust_statistics.batch_renormalization.gradient,
     "FullNormalization": robust_statistics.full_normalization.gradient,
     "MomentumBatchNormalization": (
@@ -139,5 +207,15 @@ GRADIENTS = {
     ),
     "CrossIterationDense": (
         cross_iteration_layers.cross_iteration_dense.gradient
+    ),
+}
+
+INFERENCE_GRADIENTS = {
+    "AdaNormalization": adaptive.ada_gradient,
+    "DynamicNormalization": functools.partial(
+        dynamic.dynamic_gradient, training=False
+    ),
+    "MixtureNormalization": functools.partial(
+        modes.mixture_gradient, training=False
     ),
 }

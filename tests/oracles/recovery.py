@@ -102,7 +102,7 @@ def adaptive_instance_normalization(
 
     IN(x) = (x - mean) / sqrt(var + eps) per sample and channel.
     style: scale = sqrt(var(style) + eps), offset = mean(style);
-    generated: scale, offset are inputs (N, C);
+    generated: scale, offset are inputs (N, C), or one input [scale, offset];
     dense: [a, b] = style @ (kernel gain / sqrt(D)) + bias, scale = 1 + a,
     offset = b. Result: alpha y + (1 - alpha) x.
     `mask` may be a list: one for x, one for the style map.
@@ -133,8 +133,12 @@ def adaptive_instance_normalization(
         )
         scale, offset = np.sqrt(style_variance + s.epsilon), style_mean
     elif s.variant == "generated":
-        scale = np.asarray(inputs[1], dtype="float64")[:, None, :]
-        offset = np.asarray(inputs[2], dtype="float64")[:, None, :]
+        if len(inputs) == 2:
+            scale, offset = np.split(np.asarray(inputs[1]), 2, axis=-1)
+        else:
+            scale, offset = inputs[1:]
+        scale = np.asarray(scale, dtype="float64")[:, None, :]
+        offset = np.asarray(offset, dtype="float64")[:, None, :]
     else:
         style = np.asarray(inputs[1], dtype="float64")
         kernel = np.asarray(weights["kernel"], dtype="float64")

@@ -5,6 +5,8 @@ import math
 import numpy as np
 
 from . import linear_shapes
+from . import mixture_shapes
+from . import recovery_shapes
 from . import statistics_shapes
 from .common import axis_list
 from .common import group_count
@@ -56,6 +58,10 @@ def initial_state(name, config, input_shape):
         return linear_shapes.linear_state(name, config, input_shape)
     if name in statistics_shapes.NAMES:
         return statistics_shapes.statistics_state(name, config, input_shape)
+    if name in mixture_shapes.NAMES:
+        return mixture_shapes.mixture_state(name, config, input_shape)
+    if name in recovery_shapes.NAMES:
+        return recovery_shapes.recovery_state(name, config, input_shape)
     channels = input_shape[config.get("axis", -1)]
     zeros = np.zeros(channels)
     ones = np.ones(channels)
@@ -169,6 +175,10 @@ def weight_shapes(name, config, input_shapes):
         return linear_shapes.linear_weights(name, config, shape)
     if name in statistics_shapes.NAMES:
         return statistics_shapes.statistics_weights(name, config, shape)
+    if name in mixture_shapes.NAMES:
+        return mixture_shapes.mixture_weights(name, config, shape)
+    if name in recovery_shapes.NAMES:
+        return recovery_shapes.recovery_weights(name, config, input_shapes)
     axis = config.get("axis", -1)
     if name in ("LayerNormalization", "RMSNormalization"):
         return _free_axes_weights(name, config, shape)

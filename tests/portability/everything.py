@@ -50,7 +50,8 @@ def inputs_of(methods, unknown):
             shape = CONDITIONS[kind](SHAPES[rank], -1)[1:]
             if kind == "style":
                 shape = shape_of(rank, not whole)
-            found[name] = (shape, "int32" if kind == "labels" else "float32")
+            labels = kind in ("labels", "two labels")
+            found[name] = (shape, "int32" if labels else "float32")
     return found
 
 

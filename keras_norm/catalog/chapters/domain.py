@@ -57,7 +57,10 @@ METHODS = (
     Method(
         number=76,
         name="domain-specific optimized normalization",
-        public_names=("layers.DomainSpecificOptimizedNormalization",),
+        public_names=(
+            "layers.DomainSpecificOptimizedNormalization",
+            "tools.average_over_domains",
+        ),
         acronyms=("DSON",),
         aliases=("domain-specific optimized norm",),
         chapter="domain",

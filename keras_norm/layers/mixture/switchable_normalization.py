@@ -6,22 +6,11 @@ Luo, Ren, Peng, Zhang & Li, 2019, https://arxiv.org/abs/1806.10779
 import keras
 from keras import ops
 
-from keras_norm import errors
-from keras_norm.core import moments
-from keras_norm.core.areas import Area
-from keras_norm.core.normalization import ComposedNormalization
-from keras_norm.core.operations import mean_and_variance
-from keras_norm.core.statistics import MovingAverage
-
-AREAS = {
-    "instance": ("each", "each"),
-    "layer": ("each", "all"),
-    "batch": ("all", "each"),
-}
+from keras_norm.core import area_mixture
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class SwitchableNormalization(ComposedNormalization):
+class SwitchableNormalization(area_mixture.AreaMixture):
     """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, mixed moments.
 
     mean = sum_k softmax(mean_weight)_k mean_k and variance = sum_k
@@ -50,7 +39,8 @@ class SwitchableNormalization(ComposedNormalization):
         mask: weights aligned to the leading axes.
 
     Raises:
-        ValueError: unknown or repeated normalizers; an axis outside the input.
+        ValueError: unknown or repeated normalizers; only "instance" for inputs
+            (N, C); an axis outside the input.
 
     Example:
 
@@ -68,15 +58,15 @@ class SwitchableNormalization(ComposedNormalization):
 
     Note: the paper's variances are biased, the authors' program's are not; the
     default follows the program. Its moving variance starts at 0, ours at 1.
+    The paper infers by the average over many batches rather than by moving
+    averages: `tools.recompute_statistics` after training.
     Weights: gamma, beta, mean_weight, variance_weight, moving_mean,
     moving_variance.
     """
 
-    lifts = False
-
     def __init__(
         self,
-        normalizers=("instance", "layer", "batch"),
+        normalizers=area_mixture.NAMES,
         axis=-1,
         momentum=0.9,
         epsilon=1e-5,
@@ -84,23 +74,15 @@ class SwitchableNormalization(ComposedNormalization):
         synchronized=False,
         **kwargs,
     ):
-        names = tuple(normalizers)
-        if not names or set(names) - set(AREAS) or len(set(names)) < len(names):
-            raise errors.received(
-                f"`normalizers` must be distinct names out of {list(AREAS)}.",
-                normalizers=normalizers,
-            )
-        keeps = "batch" in names
         super().__init__(
-            area=Area(synchronized=synchronized),
-            statistics=MovingAverage(momentum) if keeps else "batch",
-            axis=axis,
-            epsilon=epsilon,
+            normalizers,
+            axis,
+            momentum,
+            epsilon,
+            unbiased,
+            synchronized,
             **kwargs,
         )
-        self.normalizers = names
-        self.momentum, self.unbiased = float(momentum), unbiased
-        self.synchronized = synchronized
 
     def build_state(self, channels):
         """The weights of the mixture, then the moving averages."""
@@ -114,59 +96,18 @@ class SwitchableNormalization(ComposedNormalization):
             setattr(self, name, weight)
         super().build_state(channels)
 
-    def build(self, inputs_shape):
-        """Inputs (N, C) have no instances."""
-        drop = ("instance",) if len(inputs_shape) == 2 else ()
-        self.mixed = tuple(n for n in self.normalizers if n not in drop)
-        if not self.mixed:
-            raise errors.received(
-                "`normalizers` must name more than 'instance' for inputs "
-                "without positions.",
-                normalizers=self.normalizers,
-                input_shape=inputs_shape,
-            )
-        super().build(inputs_shape)
-
-    def measures(self, training):
-        """Instance and layer always need the input."""
-        return True
+    def shares(self, name, table, training):
+        """What each area counts in the means, or variances: (K,)."""
+        if len(self.mixed) == 1:
+            return None
+        weight = getattr(self, f"{name}_weight")
+        return ops.softmax(ops.cast(weight, table.mean.dtype))
 
     def factors(self, table, training, area=None):
-        """Mix the moments of all areas, derived from the instances'."""
-        flat = not table.axes
-        if self.unbiased and not flat:
-            entries = table.positions if table.count is None else table.count
-            variance = moments.bessel(table.variance, entries)
-            table = table._replace(variance=variance)
-        shifts, variances = [], []
-        for name in self.mixed:
-            shift, variance = self.measured(name, table, training, flat)
-            shifts.append(shift)
-            variances.append(variance)
-
-        def mixture(weight, parts):
-            if len(parts) == 1:
-                return parts[0]
-            share = ops.softmax(ops.cast(weight, table.mean.dtype))
-            return sum(share[k] * part for k, part in enumerate(parts))
-
-        rate = mixture(self.variance_weight, variances) + self.epsilon
-        rate = ops.rsqrt(rate)
-        return rate, -mixture(self.mean_weight, shifts) * rate
-
-    def measured(self, name, table, training, flat):
-        """Mean relative to the pivot and variance of one area, on the table."""
-        rows, columns = AREAS[name]
-        batch = name == "batch"
-        if batch and not training:
-            mean, variance = self.statistics.state(self, table.mean.dtype)
-            return mean - table.pivot, variance
-        area = self.area if batch else Area(rows, columns)
-        averages = area.over(table)
-        mean, variance = mean_and_variance(table, averages)
-        if self.unbiased and flat:
-            variance = moments.bessel(variance, averages.entries)
-        if batch:
-            self.statistics.follow(self, mean, variance, averages)
-        shift = averages.spread(mean) - averages.relative_pivot
-        return shift, averages.spread(variance)
+        """Mix the moments of all areas."""
+        return area_mixture.of_statistics(
+            self.parts(table, training),
+            self.shares("mean", table, training),
+            self.shares("variance", table, training),
+            self.epsilon,
+        )

@@ -8,11 +8,12 @@ import keras
 from keras_norm import errors
 from keras_norm.core.areas import Area
 from keras_norm.core.layer import AFFINE
+from keras_norm.core.layer import several
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.operations import Standardize
-from keras_norm.core.recoveries import DenseStyle
 from keras_norm.core.recoveries import Generated
-from keras_norm.core.recoveries import Style
+from keras_norm.core.style_recoveries import DenseStyle
+from keras_norm.core.style_recoveries import Style
 
 
 @keras.saving.register_keras_serializable("keras_norm")
@@ -41,12 +42,16 @@ class AdaptiveInstanceNormalization(ComposedNormalization):
 
     Call arguments:
         inputs: tensor of rank at least 2, or a list with all inputs.
-        style: the second input (gamma, for "generated").
+        style: the second input. A feature map may have other sizes than the
+            first input, but for its samples and channels. Of "generated" it is
+            gamma, or gamma and beta in one, (N, 2 C), gamma first.
         beta: the third input of "generated".
-        mask: weights aligned to the leading axes of the first input.
+        mask: weights aligned to the leading axes of the first input; or a list
+            with one (or None) for each input, of which a feature map takes
+            its own.
 
     Raises:
-        ValueError: no second input; a style with other channels.
+        ValueError: no second input, or one of another shape than above.
 
     Example:
 
@@ -69,7 +74,8 @@ class AdaptiveInstanceNormalization(ComposedNormalization):
 
     Note: the widely used PyTorch port divides both variances by m - 1
     (`unbiased=True`); the authors' Torch program only the style's, and adds no
-    epsilon to it. StyleGAN's epsilon is 1e-8.
+    epsilon to it. StyleGAN's epsilon is 1e-8. MUNIT's network puts beta first:
+    give its output in two parts.
     """
 
     fixed = AFFINE
@@ -106,12 +112,29 @@ class AdaptiveInstanceNormalization(ComposedNormalization):
 
     def build(self, inputs_shape, style_shape=None, beta_shape=None):
         """Weights of the dense variant only."""
-        super().build(inputs_shape, style_shape)
+        if several(inputs_shape):
+            inputs_shape, *others = inputs_shape
+        else:
+            others = [s for s in (style_shape, beta_shape) if s is not None]
+        super().build(inputs_shape, others[0] if others else None)
+        if self.variant == "generated":
+            self.recovery.check(self.channels, *others)
+        elif len(others) > 1:
+            raise errors.received(
+                f"variant={self.variant!r} takes one input besides the first.",
+                "Use variant='generated' for gamma and beta.",
+                shapes=others,
+            )
 
     def call(self, inputs, style=None, beta=None, training=None, mask=None):
         """The second input by position, keyword, or in a list."""
         condition = style if beta is None else (style, beta)
-        return self.normalize(inputs, training, mask, condition)
+        if isinstance(inputs, (list, tuple)):
+            inputs, condition = self.split_pair(inputs)
+        masks = mask if isinstance(mask, (list, tuple)) else (mask, None)
+        if self.variant == "style" and condition is not None:
+            condition = condition, masks[1]
+        return self.normalize(inputs, training, masks[0], condition)
 
     def finish(self, x, y):
         """Blend with the input."""

@@ -22,7 +22,7 @@ class ConditionalBatchNormalization(ComposedNormalization):
     batch in training, moving averages in inference.
 
     Args:
-        num_classes: the condition is an integer class, (N,) or (N, 1), or a
+        num_classes: the condition is an integer class, (), (N,) or (N, 1), or a
             soft assignment (N, num_classes). None: features (N, D).
         hidden_units: put a Dense layer with ReLU before the maps.
         axis: channel axis.
@@ -40,7 +40,8 @@ class ConditionalBatchNormalization(ComposedNormalization):
         mask: weights aligned to the leading axes of the first input.
 
     Raises:
-        ValueError: no condition; an axis outside the input.
+        ValueError: no condition, or one of another shape; an axis outside the
+            input.
 
     Example:
 

@@ -226,6 +226,37 @@ def generalized_divisive_normalization():
     ]
 
 
+def regions():
+    row = functools.partial(
+        Method,
+        "RegionNormalization",
+        13,
+        conditions=("region",),
+        # Steps cut out of the first input alone lie elsewhere in the region.
+        ranks=(4, 5),
+        mask="statistics",
+        counts=("samples",),
+        mixes=True,
+    )
+    maps = ("gamma_kernel", "gamma_bias", "beta_kernel", "beta_bias")
+    learnable = functools.partial(
+        Method,
+        "LearnableRegionNormalization",
+        13,
+        weights=("region_kernel", *maps),
+        ranks=(3, 4, 5),
+        mask="statistics",
+        counts=("samples",),
+        centres=False,
+    )
+    return [
+        row(),
+        row("instance", {"area": "instance", "masked_beta": True}, mixes=False),
+        learnable(options={"threshold": 0.5, "kernel_size": 3}, mixes=True),
+        learnable("instance", {"threshold": 0.5, "area": "instance"}),
+    ]
+
+
 ROWS = [
     *batch_normalization(),
     *layer_normalization(),
@@ -234,4 +265,5 @@ ROWS = [
     *batch_group_normalization(),
     *windows(),
     *generalized_divisive_normalization(),
+    *regions(),
 ]

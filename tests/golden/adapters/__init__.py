@@ -9,10 +9,12 @@ from golden.adapters import area
 from golden.adapters import backward_statistics
 from golden.adapters import compensated_statistics
 from golden.adapters import deconvolution
+from golden.adapters import domain
 from golden.adapters import mixture
 from golden.adapters import operation
 from golden.adapters import recovery
 from golden.adapters import recurrent
+from golden.adapters import spatial
 from golden.adapters import statistics
 from golden.adapters import whitening
 from golden.adapters import whitening_areas
@@ -26,10 +28,12 @@ CHAPTERS = (
     whitening_areas,
     deconvolution,
     recovery,
+    spatial,
     mixture,
     statistics,
     backward_statistics,
     compensated_statistics,
+    domain,
     recurrent,
 )
 

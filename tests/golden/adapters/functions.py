@@ -86,9 +86,19 @@ def spectral_restricted_isometry(row, dtype):
     }
 
 
+def sparsestmax(row, dtype):
+    """Value and gradient, a radius for each row of logits."""
+    radius = row.arrays["radius"].astype(dtype)
+    layer = Primitive(lambda x: kn.ops.sparsestmax(x, radius))
+    inputs = [[row.arrays["x"].astype(dtype)]]
+    found = gradients(layer, inputs, row.arrays["dy"], dtype=dtype)
+    return {"y": found.outputs, "dx": found.inputs[0][0]}
+
+
 OWN = {
     "regularizers.OffDiagonalOrthogonal": off_diagonal_orthogonal,
     "regularizers.SpectralRestrictedIsometry": spectral_restricted_isometry,
+    "ops.sparsestmax": sparsestmax,
 }
 
 # {method: f(row, dtype)}

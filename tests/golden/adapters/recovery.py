@@ -62,7 +62,80 @@ def adaptive_instance(row):
     return Plan(arguments, links, affine=False)
 
 
+def ada(row):
+    arguments = {
+        "multiplier": row.config.get("C", 1.0),
+        "k": row.config.get("k", 0.1),
+        "epsilon": row.epsilon,
+        "unbiased": bool(row.unbiased),
+    }
+    return Plan(arguments, affine=False)
+
+
+def instance_level_meta(row):
+    config = row.config
+    arguments = {
+        "area": config["base"],
+        "groups": config["num_groups"],
+        "key_group_size": config["key_group_size"],
+        "reduction": config["reduction"],
+        "unbiased": bool(row.unbiased),
+        "epsilon": row.epsilon,
+    }
+    links = {
+        "gamma offset w0": "gamma",
+        "beta offset b0": "beta",
+        "shared dense kernel (out=E,in=K)": transposed("embedding_kernel"),
+        "gamma dense kernel (out=K,in=E)": transposed("gamma_kernel"),
+        "beta dense kernel (out=K,in=E)": transposed("beta_kernel"),
+    }
+    return Plan(arguments, links)
+
+
+def instance_enhancement(row):
+    links = {
+        "gate weight w": "enhancement_weight",
+        "gate bias b": "enhancement_bias",
+        **MOVING,
+    }
+    return Plan({"epsilon": row.epsilon, **moving(row)}, links)
+
+
+def attentive(row):
+    config = row.config
+    # Of one group: over all logits of a sample.
+    names = {"group": "layer"}
+    norm = config.get("attention_norm")
+    arguments = {
+        "num_mixtures": config["K"],
+        "area": config["normalization"],
+        "groups": config.get("groups", 32),
+        "attention_activation": config["attention_activation"],
+        "attention_normalization": names.get(norm, norm),
+        "epsilon": row.epsilon,
+        **moving(row),
+    }
+    links = {
+        "mixture gammas (K,C)": "gamma",
+        "mixture betas (K,C)": "beta",
+        "attention conv 1x1 kernel OIHW": transposed("attention_kernel"),
+        "attention conv bias": "attention_bias",
+        **MOVING,
+    }
+    for moment in ("mean", "variance"):
+        role = f"moving {moment} of the logits"
+        links[role] = f"attention/moving_{moment}"
+    for role in row.parameters.values():
+        if "of the logits'" in role:
+            links[role] = f"attention/{role.split()[0]}"
+    return Plan(arguments, links)
+
+
 ADAPTERS = {
+    "AdaNormalization": ada,
     "ConditionalBatchNormalization": conditional_batch,
     "AdaptiveInstanceNormalization": adaptive_instance,
+    "InstanceLevelMetaNormalization": instance_level_meta,
+    "InstanceEnhancementBatchNormalization": instance_enhancement,
+    "AttentiveNormalization": attentive,
 }

@@ -1,0 +1,1 @@
+"""The survey's chapter on domains."""
