@@ -189,7 +189,15 @@ def test_docstring_of_a_layer_says_which_and_where_from(name):
 
 # Keras' Dense and Conv2D have no default for them either; wrappers wrap a layer
 # or an activation; a slimmable network has widths of its own.
-REQUIRED = ("filters", "kernel_size", "units", "layer", "activation", "widths")
+REQUIRED = (
+    "activation",
+    "filters",
+    "kernel_size",
+    "layer",
+    "num_classes",
+    "units",
+    "widths",
+)
 
 
 @public_layers
