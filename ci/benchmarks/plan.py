@@ -31,6 +31,22 @@ DECOMPOSED = 64
 # Weight parametrizations, of a dense layer and of a convolution.
 PARAMETRIZED = ((256, 1024), (16, 28, 28, 64))
 
+# Several normalizations in one, with their default arguments.
+MIXED = ((32, 56, 56, 64),)
+MIXTURES = (
+    "SwitchableNormalization",
+    "SparseSwitchableNormalization",
+    "ExemplarNormalization",
+    "DynamicNormalization",
+    "BatchInstanceNormalization",
+    "LayerInstanceNormalization",
+    "InstanceBatchNormalization",
+    "BatchChannelNormalization",
+    "TaskNormalization",
+    "ModeNormalization",
+    "MixtureNormalization",
+)
+
 GROUPS = 32
 # The same for all competitors, so that they compute the same.
 EPSILON = 1e-3
