@@ -29,7 +29,7 @@ import keras_norm as kn
 QUICK = "--quick" in sys.argv
 HERE = Path(__file__).parent if "__file__" in globals() else Path.cwd()
 SEEDS = range(1 if QUICK else 3)
-EPOCHS = 1 if QUICK else 60
+EPOCHS = 1 if QUICK else 40
 # Compiling takes longer than a short run, except where there is no other way.
 JIT = False if QUICK and keras.backend.backend() != "jax" else "auto"
 LATENT = 16

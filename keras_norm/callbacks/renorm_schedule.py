@@ -8,7 +8,7 @@ import numbers
 
 from keras_norm import errors
 from keras_norm.core.renorm import BatchRenorm
-from keras_norm.core.schedules import LayerCallback
+from keras_norm.core.schedules import StepCallback
 
 
 def is_number(value) -> bool:
@@ -16,7 +16,7 @@ def is_number(value) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-class RenormSchedule(LayerCallback):
+class RenormSchedule(StepCallback):
     """Batch normalization at first, then more and more of the correction.
 
     Up to step `start` rmax = 1 and dmax = 0. Then both grow linearly, to the
@@ -91,17 +91,8 @@ class RenormSchedule(LayerCallback):
                     dmax=ends[1],
                 )
 
-    def on_epoch_begin(self, epoch, logs=None) -> None:
-        """Read the step: between epochs the optimizer's number is at hand."""
-        optimizer = self.model.optimizer
-        self._first = int(optimizer.iterations)
-        # Batches between two steps of the optimizer.
-        self._every = optimizer.gradient_accumulation_steps or 1
-        self.forget()
-
-    def on_train_batch_begin(self, batch, logs=None) -> None:
+    def set_weights(self, step) -> None:
         """Set the bounds of this step."""
-        step = self._first + batch // self._every
         for layer in self.layers:
             ends = layer.statistics.rmax, layer.statistics.dmax
             rmax, dmax = self.bounds(step, *ends)

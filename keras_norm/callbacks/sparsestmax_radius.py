@@ -7,13 +7,13 @@ import numbers
 
 from keras_norm import errors
 from keras_norm.core.layer import positive
-from keras_norm.core.schedules import LayerCallback
+from keras_norm.core.schedules import StepCallback
 from keras_norm.layers.mixture.sparse_switchable_normalization import (
     SparseSwitchableNormalization,
 )
 
 
-class SparsestmaxRadius(LayerCallback):
+class SparsestmaxRadius(StepCallback):
     """Sparser and sparser mixtures: the radius grows linearly with the steps.
 
     radius = start + (end - start) * min(step / total_steps, 1)
@@ -45,6 +45,9 @@ class SparsestmaxRadius(LayerCallback):
       SparsestMax, CVPR 2019, https://arxiv.org/abs/1903.03793
     """
 
+    statistics = SparseSwitchableNormalization
+    named = "SparseSwitchableNormalization"
+
     def __init__(self, total_steps, start=0.0, end=1.0):
         super().__init__()
         positive("total_steps", total_steps)
@@ -62,33 +65,8 @@ class SparsestmaxRadius(LayerCallback):
         share = min(step / self.total_steps, 1.0)
         return self.start + (self.end - self.start) * share
 
-    def on_train_begin(self, logs=None) -> None:
-        """Find the layers: in models in the model and in wrappers too."""
-        found = {
-            id(layer): layer
-            for layer in self.model._flatten_layers()
-            if isinstance(layer, SparseSwitchableNormalization)
-        }
-        self.layers = list(found.values())
-        if not self.layers:
-            raise errors.received(
-                "SparsestmaxRadius acts on sparse switchable normalization, "
-                "and the model has none.",
-                "Put a `keras_norm.layers.SparseSwitchableNormalization` in "
-                "it, or leave the callback out.",
-                model=self.model.name,
-            )
-
-    def on_epoch_begin(self, epoch, logs=None) -> None:
-        """Read the step: between epochs the optimizer's number is at hand."""
-        optimizer = self.model.optimizer
-        self._first = int(optimizer.iterations)
-        # Batches between two steps of the optimizer.
-        self._every = optimizer.gradient_accumulation_steps or 1
-        self.forget()
-
-    def on_train_batch_begin(self, batch, logs=None) -> None:
+    def set_weights(self, step) -> None:
         """Set the radius of this step."""
-        radius = self.radius(self._first + batch // self._every)
+        radius = self.radius(step)
         for layer in self.layers:
             self.set_weight(layer, "radius", radius)

@@ -33,7 +33,7 @@ Moments = namedtuple("Moments", "shift variance")
 def check_names(normalizers, allowed=NAMES) -> tuple:
     """Distinct names of areas, at least one."""
     names = (normalizers,) if isinstance(normalizers, str) else normalizers
-    names = tuple(names)
+    names = tuple(names) if isinstance(names, (list, tuple)) else ()
     if not names or set(names) - set(allowed) or len(set(names)) < len(names):
         raise errors.received(
             f"`normalizers` must be distinct names out of {list(allowed)}.",

@@ -10,6 +10,8 @@ from keras_norm import errors
 from keras_norm.core import elementwise
 from keras_norm.core import moments
 from keras_norm.core.areas import Area
+from keras_norm.core.distribution import replica_count
+from keras_norm.core.distribution import replica_sum
 from keras_norm.core.generated_recoveries import FromTable
 from keras_norm.core.generated_recoveries import entries_of
 from keras_norm.core.generated_recoveries import means_of
@@ -23,7 +25,7 @@ GATES = {
     "sigmoid": ops.sigmoid,
     "softmax": ops.softmax,
 }
-NORMALIZATIONS = ("batch", "layer", None)
+OVER = ("batch", "layer", None)
 # Added to the variance that scales what the attention sees.
 EPSILON = 1e-3
 
@@ -34,6 +36,9 @@ class LogitNormalization(ComposedNormalization):
 
     The base may be large: in training it meets nothing but the state.
     """
+
+    # Logits and their base are one input.
+    further_inputs = ()
 
     def transform(self, x, training, mask, condition):
         """As the area has it, with a base in place of a condition."""
@@ -59,6 +64,21 @@ class LogitNormalization(ComposedNormalization):
         return elementwise.apply(x, moments.viewer(2, 1), scale, offset)
 
 
+def common_pivot(table):
+    """One pivot (1, C) of all replicas, for samples of one position.
+
+    No gradient passes through the logits of a pivot. That loses nothing only
+    where it is the pivot of every sample.
+    """
+    seen = ops.ones_like(table.mean)
+    if table.count is not None:
+        seen = ops.where(table.count > 0, seen, 0.0)
+    # A replica without entries knows no value of the data.
+    some = ops.minimum(ops.sum(seen, axis=0, keepdims=True), 1.0)
+    sent = replica_sum(ops.concatenate([some * table.pivot, some]))
+    return moments.settled(sent[:1] / ops.maximum(sent[1:], 1.0))
+
+
 @keras.saving.register_keras_serializable("keras_norm")
 class AffineMixture(FromTable):
     """gamma_n = a_n gamma and beta_n = a_n beta: rows (K, C) mixed by a (N, K).
@@ -68,32 +88,36 @@ class AffineMixture(FromTable):
 
     Args:
         num_mixtures: K.
-        gate: "hard_sigmoid", "sigmoid" or "softmax".
-        normalization: of the logits: over the "batch", the "layer" (the K
-            logits of a sample), or None, which adds a bias instead.
+        attention_activation: "hard_sigmoid", "sigmoid" or "softmax".
+        attention_normalization: of the logits: over the "batch", the "layer"
+            (the K logits of a sample), or None, which adds a bias instead.
         momentum: fraction kept of the moving averages of the logits.
         unbiased_moving_variance: store the variance of the logits divided by
             m - 1.
+        synchronized: add up the statistics of the logits of all replicas.
     """
 
     def __init__(
         self,
         num_mixtures=5,
-        gate="hard_sigmoid",
-        normalization="batch",
+        attention_activation="hard_sigmoid",
+        attention_normalization="batch",
         momentum=0.9,
         unbiased_moving_variance=False,
+        synchronized=False,
     ):
         positive("num_mixtures", num_mixtures)
-        if gate not in GATES:
-            raise errors.unknown_name("attention_activation", gate, list(GATES))
-        if normalization not in NORMALIZATIONS:
-            raise errors.unknown_name(
-                "attention_normalization", normalization, list(NORMALIZATIONS)
-            )
-        self.num_mixtures, self.gate = num_mixtures, gate
-        self.normalization, self.momentum = normalization, momentum
+        for name, value, allowed in (
+            ("attention_activation", attention_activation, list(GATES)),
+            ("attention_normalization", attention_normalization, OVER),
+        ):
+            if value not in allowed:
+                raise errors.unknown_name(name, value, list(allowed))
+        self.num_mixtures, self.momentum = num_mixtures, momentum
+        self.attention_activation = attention_activation
+        self.attention_normalization = attention_normalization
         self.unbiased_moving_variance = unbiased_moving_variance
+        self.synchronized = synchronized
 
     def add_weights(self, layer, channels) -> None:
         """Rows of gamma and beta, the attention, its normalization."""
@@ -105,7 +129,7 @@ class AffineMixture(FromTable):
             autocast=False,
         )
         layer.attention_bias = layer.attention_normalizer = None
-        if self.normalization is None:
+        if self.attention_normalization is None:
             layer.attention_bias = layer.add_weight(
                 shape=(self.num_mixtures,),
                 name="attention_bias",
@@ -114,8 +138,8 @@ class AffineMixture(FromTable):
             )
             return
         parts: dict = {"area": "position"}
-        if self.normalization == "batch":
-            parts["area"] = Area(synchronized=layer.synchronized)
+        if self.attention_normalization == "batch":
+            parts["area"] = Area(synchronized=self.synchronized)
             parts["statistics"] = MovingAverage(
                 self.momentum, self.unbiased_moving_variance
             )
@@ -125,9 +149,15 @@ class AffineMixture(FromTable):
         )
         layer.attention_normalizer.build((None, self.num_mixtures))
 
+    def shares(self, training):
+        """Are the logits normalized over the samples of all replicas?"""
+        batch = self.attention_normalization == "batch"
+        return training and batch and self.synchronized
+
     def attention(self, layer, table, training):
         """Weights (N, K) of the rows."""
         kernel = ops.cast(layer.attention_kernel, table.mean.dtype)
+        gate = GATES[self.attention_activation]
 
         def logits_of(means, variance):
             return ops.matmul(means * ops.rsqrt(variance + EPSILON), kernel)
@@ -137,12 +167,19 @@ class AffineMixture(FromTable):
             logits = logits_of(means_of(table), variance)
             base = ops.zeros((1, self.num_mixtures), logits.dtype)
         else:
-            # Samples of one position share a pivot, and what it gives.
-            logits = logits_of(table.mean, table.variance)
-            base = logits_of(table.pivot, ops.zeros_like(table.pivot))
+            # Samples of one position share a pivot, and what it gives. What
+            # is masked is 0, as where no position of a channel is seen.
+            pivot, means = table.pivot, table.mean
+            if self.shares(training) and replica_count() > 1:
+                pivot = common_pivot(table)
+                means = means + (table.pivot - pivot)
+            if table.count is not None:
+                means = ops.where(table.count > 0, means, -pivot)
+            logits = logits_of(means, table.variance)
+            base = logits_of(pivot, ops.zeros_like(pivot))
         if layer.attention_bias is not None:
             bias = ops.cast(layer.attention_bias, logits.dtype)
-            return GATES[self.gate](logits + base + bias)
+            return gate(logits + base + bias)
         mask = None
         if table.count is not None:
             # A sample has the largest of its weights.
@@ -151,7 +188,7 @@ class AffineMixture(FromTable):
         normalized = layer.attention_normalizer(
             logits, training=training, mask=mask, condition=base
         )
-        return GATES[self.gate](ops.cast(normalized, logits.dtype))
+        return gate(ops.cast(normalized, logits.dtype))
 
     def generate(self, layer, table, training):
         """Rows of gamma and beta, mixed."""

@@ -197,13 +197,13 @@ class Averages:
     def _weight(self):
         if self.count is not None:
             return self.total(self.count)
-        if self.area.rows == "gates":
-            total = ops.sum(self.gates, axis=0)
-            return ops.expand_dims(total, -1) * self.width
-        n = self.n if self.area.rows == "all" else 1
-        n = ops.cast(n * self.width, self.dtype)
         # Instances without entries weigh nothing.
         some = ops.cast(ops.greater(self.table.positions, 0), self.dtype)
+        if self.area.rows == "gates":
+            total = ops.sum(self.gates, axis=0)
+            return ops.expand_dims(total, -1) * (self.width * some)
+        n = self.n if self.area.rows == "all" else 1
+        n = ops.cast(n * self.width, self.dtype)
         return ops.reshape(n * some, (1, 1))
 
     def mean(self, t):

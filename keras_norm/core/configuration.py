@@ -88,7 +88,8 @@ def serialize(name: str, value: object) -> object:
     """Plain data for one argument."""
     for suffix, function in _SERIALIZERS.items():
         if name.endswith(suffix):
-            return value if isinstance(value, (int, float)) else function(value)
+            plain = isinstance(value, (int, float, str))
+            return value if plain else function(value)
     if isinstance(value, keras.initializers.Initializer):
         return keras.initializers.serialize(value)
     if isinstance(value, Part):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_norm import errors
 from keras_norm.core import domain_moments
 from keras_norm.core import domains
 from keras_norm.core import elementwise
@@ -127,7 +128,15 @@ class DomainNormalization(ComposedNormalization):
         elif domain is None:
             domain = self.inference_domain
             domain = size - 1 if domain is None else domain
-        return domains.chosen(domain, size, x.dtype)
+        chosen = domains.chosen(domain, size, x.dtype)
+        rows, n = chosen.weights.shape[0], x.shape[0]
+        if None not in (rows, n) and rows not in (1, n):
+            raise errors.received(
+                "`domain` must have an entry for every sample.",
+                samples=n,
+                entries=rows,
+            )
+        return chosen
 
     def transform(self, x, training, mask, condition):
         """Statistics of the domains, then those of each sample."""

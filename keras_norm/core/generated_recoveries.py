@@ -116,26 +116,27 @@ class FromKeyGroups(FromTable):
     layer without gamma or beta has none generated either.
 
     Args:
-        size: channels of a key group.
+        key_group_size: channels of a key group.
         reduction: see above.
         unbiased: divide the variances by m - 1.
     """
 
-    def __init__(self, size=16, reduction=16, unbiased=True):
-        positive("key_group_size", size)
+    def __init__(self, key_group_size=16, reduction=16, unbiased=True):
+        positive("key_group_size", key_group_size)
         positive("reduction", reduction)
-        self.size, self.reduction, self.unbiased = size, reduction, unbiased
+        self.key_group_size = key_group_size
+        self.reduction, self.unbiased = reduction, unbiased
 
     def add_weights(self, layer, channels) -> None:
         """Gamma, beta and the three kernels."""
-        if channels % self.size:
+        if channels % self.key_group_size:
             raise errors.received(
                 "`key_group_size` must divide the number of channels.",
-                key_group_size=self.size,
+                key_group_size=self.key_group_size,
                 channels=channels,
             )
         super().add_weights(layer, channels)
-        groups = channels // self.size
+        groups = channels // self.key_group_size
         # As many groups as `reduction` are enough beside groups of channels,
         # too few elsewhere: the authors' programs have it so.
         grouped = layer.area.columns not in ("each", "all")
@@ -159,7 +160,7 @@ class FromKeyGroups(FromTable):
 
     def generate(self, layer, table, training):
         """Both from the moments of the key groups."""
-        groups = Area("each", layer.channels // self.size).over(table)
+        groups = Area("each", layer.channels // self.key_group_size).over(table)
         mean, variance = mean_and_variance(table, groups)
         if self.unbiased:
             variance = bessel(variance, groups.entries)
@@ -175,6 +176,9 @@ class FromKeyGroups(FromTable):
             gamma = gamma + groups.spread(change)
         if beta is not None:
             means = groups.base + mean
+            if table.count is not None:
+                # Groups of which nothing is seen have the mean 0.
+                means = ops.where(groups.weight > 0, means, 0.0)
             change = ops.tanh(through(means, layer.beta_kernel))
             beta = beta + groups.spread(change)
         return gamma, beta

@@ -13,6 +13,7 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import configuration
 from keras_norm.core.freezing import Freezable
+from keras_norm.core.further_inputs import FurtherInputs
 
 # The options of gamma and beta, for layers that have neither.
 BETA = ("center", "beta_initializer", "beta_regularizer", "beta_constraint")
@@ -124,7 +125,7 @@ def several(inputs_shape) -> bool:
     return bool(inputs_shape) and isinstance(inputs_shape[0], (list, tuple))
 
 
-class NormalizationLayer(Freezable, keras.layers.Layer):
+class NormalizationLayer(Freezable, FurtherInputs):
     """Options that all layers share.
 
     Args:

@@ -56,7 +56,7 @@ class MixtureAverage(MovingAverage):
             seen: (1, C) or True: which channels were.
         """
         begun = read(layer.initialized, new.mean.dtype)
-        keep = ops.where(begun > 0, self.momentum, 0.0)
+        keep = ops.cast(begun > 0, begun.dtype) * self.momentum
         some = seen if seen is True else ops.any(seen)
         for name, before, value, known in zip(
             Mixture._fields, old, new, (some, seen, seen), strict=True

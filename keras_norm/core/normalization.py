@@ -106,8 +106,7 @@ class ComposedNormalization(NormalizationLayer):
         self.statistics: Any = registry.statistics(statistics)
         self.recovery: Any = registry.recovery(recovery)
 
-    # May a table stand for what lies beside each other in (N, C) inputs? Not
-    # where a layer measures several areas on one table.
+    # May (N, C) inputs be seen as other shapes? Not for several areas at once.
     lifts = True
     # How often the moving statistics were updated.
     updates: UpdateCount | None = None
@@ -127,8 +126,7 @@ class ComposedNormalization(NormalizationLayer):
                 "The input must have at least rank 2, (batch, channels).",
                 input_shape=inputs_shape,
             )
-        channels = channels_of(self.axis, inputs_shape)
-        self.channels = channels
+        channels = self.channels = channels_of(self.axis, inputs_shape)
         self.positions = positions_of(self.axis, inputs_shape)
         self.area.check(channels)
         if not self.recovery.condition:
@@ -174,10 +172,11 @@ class ComposedNormalization(NormalizationLayer):
 
     def missing_condition(self):
         """The error of a call without its second input."""
+        name = self.further_inputs[0]
         return ValueError(
-            f"{type(self).__name__} needs a second input `condition`: "
-            f"{self.recovery.condition}. Received: condition=None. Call it as "
-            "layer([x, condition]) or layer(x, condition=condition)."
+            f"{type(self).__name__} needs a second input `{name}`: "
+            f"{self.recovery.condition}. Received: {name}=None. Call it as "
+            f"layer([x, {name}]) or layer(x, {name}={name})."
         )
 
     def call(self, inputs, training=None, mask=None, condition=None):

@@ -24,7 +24,9 @@ def area_of(name, synchronized=False):
     """The area that each region is cut from."""
     if name not in AREAS:
         raise errors.unknown_name("area", name, list(AREAS))
-    return Area(AREAS[name], "each", synchronized=synchronized)
+    # Samples of different replicas have nothing to add up.
+    together = synchronized and name == "batch"
+    return Area(AREAS[name], "each", synchronized=together)
 
 
 def inside(region, x, axis):

@@ -1,4 +1,4 @@
-"""Callbacks that act on all layers with a certain kind of statistics."""
+"""Callbacks that act on all layers of a kind."""
 
 import keras
 
@@ -9,7 +9,7 @@ class LayerCallback(keras.callbacks.Callback):
     """Finds the layers of the model that it acts on.
 
     Attributes:
-        statistics: class of the statistics of those layers.
+        statistics: class of those layers, or of their statistics.
         named: the layer to use, for the message where there is none.
         layers: those found, when training begins.
     """
@@ -22,8 +22,8 @@ class LayerCallback(keras.callbacks.Callback):
         self.layers = find(self.model, self.statistics)
         if not self.layers:
             raise errors.received(
-                f"{type(self).__name__} acts on layers with the statistics "
-                f"{self.statistics.__name__}, and the model has none.",
+                f"{type(self).__name__} acts on {self.named}, and "
+                "the model has none.",
                 f"Put a `keras_norm.layers.{self.named}` in it, or leave the "
                 "callback out.",
                 model=self.model.name,
@@ -47,11 +47,35 @@ class LayerCallback(keras.callbacks.Callback):
         self._known: dict = {}
 
 
-def find(model, statistics) -> list:
-    """Layers whose statistics are of a class, each once."""
+class StepCallback(LayerCallback):
+    """Sets weights before every step: `set_weights(step)` of a subclass.
+
+    Steps are those of the optimizer, counted from 0.
+    """
+
+    def on_epoch_begin(self, epoch, logs=None) -> None:
+        """Read the step: between epochs the optimizer's number is at hand."""
+        optimizer = self.model.optimizer
+        self._first = int(optimizer.iterations)
+        # Batches between two steps of the optimizer.
+        self._every = optimizer.gradient_accumulation_steps or 1
+        self.forget()
+
+    def on_train_batch_begin(self, batch, logs=None) -> None:
+        """Set the weights of this step."""
+        self.set_weights(self._first + batch // self._every)
+
+    def set_weights(self, step) -> None:
+        """Set them, by `set_weight`."""
+        raise NotImplementedError
+
+
+def find(model, kind) -> list:
+    """Layers of a class, or whose statistics are of it, each once."""
     found = {
         id(layer): layer
         for layer in model._flatten_layers()
-        if isinstance(getattr(layer, "statistics", None), statistics)
+        if isinstance(layer, kind)
+        or isinstance(getattr(layer, "statistics", None), kind)
     }
     return list(found.values())

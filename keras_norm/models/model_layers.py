@@ -55,6 +55,8 @@ READINGS = {
     KalmanNormalization: layer_statistics.Fused,
     CrossIterationKernel: layer_statistics.OfKernel,
 }
+# What names of statistics begin with: averages, batches, Gaussian mixtures.
+STATE = ("moving_", "memory_", "mixture_")
 # Steps of a composed layer. Where one is another, who knows what it measures?
 STEPS = ("normalize", "transform", "factors")
 # What these have is known: statistics of the input, as parts say.
@@ -107,7 +109,7 @@ def keeps(layer) -> bool:
     inner = layer._flatten_layers(include_self=False)
     others = {id(w) for one in inner for w in one.weights}
     own = [w.name for w in layer.weights if id(w) not in others]
-    return any("moving_" in name or "memory_" in name for name in own)
+    return any(kind in name for name in own for kind in STATE)
 
 
 def reading_of(layer) -> Any:
@@ -154,5 +156,6 @@ def per_channel(layer) -> bool:
 
 
 def remembers(layer) -> bool:
-    """Can it be made to forget: is there a momentum?"""
-    return isinstance(getattr(layer, "momentum", None), float)
+    """Can it be made to forget: is there a momentum, of moving averages?"""
+    momentum = getattr(layer, "momentum", None)
+    return isinstance(momentum, float) and bool(own_statistics.moving(layer))

@@ -90,24 +90,27 @@ def _sparsestmax(z, square, equal):
     out = done = before = None
     # Every round ends or finds fewer entries that count, the last only one.
     for _ in range(z.shape[-1]):
-        p, member = _sparsemax(z)
-        number = ops.sum(member, axis=-1, keepdims=True)
-        uniform = member / number
+        away, member = _sparsemax(z)
+        uniform = member / _total(member)
         if before is not None:
             square = square - _total(ops.square(uniform - before))
-        away = p - uniform
         distance = _total(ops.square(away))
         # A distance of 0 has no direction, and its root no gradient.
         near = ops.logical_and(distance < square, distance > equal)
-        near = ops.logical_and(near, number > 1)
+        near = ops.logical_and(near, _total(member) > 1)
         stretch = ops.sqrt(ops.where(near, square, 1.0))
         stretch = stretch * ops.rsqrt(ops.where(near, distance, 1.0))
-        found = ops.where(near, uniform + away * stretch, p)
-        out = found if out is None else ops.where(done, out, found)
+        away = away * ops.where(near, stretch, 1.0)
+        found = uniform + away
         inside = ops.min(found, axis=-1, keepdims=True) >= 0
         ended = ops.logical_or(ops.logical_not(near), inside)
+        found = ops.maximum(found, 0.0)
+        out = found if out is None else ops.where(done, out, found)
         done = ended if done is None else ops.logical_or(done, ended)
-        z, before = out, uniform
+        # Those that count go on by their differences, which the sum with
+        # `uniform` would round.
+        z = ops.where(member > 0, away, -1.0 / _total(member))
+        before = uniform
     return out
 
 
@@ -116,15 +119,15 @@ def _total(t):
 
 
 def _sparsemax(z):
-    """(sparsemax, 1 where it is positive), without sorting.
+    """(sparsemax - u, 1 where it is positive), without sorting.
 
     Entry i counts where 1 + k z_i > sum of the k entries that are not less:
-    only differences take part, so that large logits do no harm.
+    only differences take part, so that large logits do no harm. What is
+    positive lies as far from u, uniform on it, as z from its mean there: where
+    logits are nearly equal the difference of the two would be rounding.
     """
     apart = ops.expand_dims(z, -1) - ops.expand_dims(z, -2)
     above = ops.sum(ops.relu(-ops.stop_gradient(apart)), axis=-1)
     member = ops.cast(above < 1.0, z.dtype)
-    # p_i = z_i - (sum z - 1) / number over the members.
     over = ops.sum(ops.expand_dims(member, -2) * apart, axis=-1)
-    p = (1.0 + over) / _total(member)
-    return ops.where(member > 0, ops.maximum(p, 0.0), 0.0), member
+    return ops.where(member > 0, over / _total(member), 0.0), member

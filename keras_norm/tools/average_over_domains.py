@@ -68,16 +68,18 @@ def average_over_domains(
     - Seo et al., Learning to Optimize Domain Specific Normalization for Domain
       Generalization, ECCV 2020, https://arxiv.org/abs/1907.04275
     """
+    if domains is not None:
+        domains = integers(domains)
     size = number_of_domains(model, domains)
-    chosen = range(size) if domains is None else [int(d) for d in domains]
+    chosen = list(range(size) if domains is None else domains)
     shares = checked_shares(weights, chosen)
-    place, tensor = place_of(model, domain_input)
+    place, names, tensor = place_of(model, domain_input)
     found = []
     for batch in Batches(inputs, steps, batch_size):
         n = int(tree.flatten(batch)[0].shape[0])
         total = None
         for d, share in zip(chosen, shares, strict=True):
-            given = joined(batch, place, labels(d, n, size, tensor))
+            given = joined(batch, place, names, labels(d, n, size, tensor))
             y = tree.map_structure(
                 lambda t, share=share: share * np.asarray(t, "float64"),
                 model.predict_on_batch(given),
@@ -88,6 +90,17 @@ def average_over_domains(
     return tree.map_structure(
         lambda *each: np.concatenate(each).astype(dtype), *found
     )
+
+
+def integers(domains) -> list:
+    """Python's integers of a list, a range or an array of them."""
+    found = np.asarray(domains)
+    if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
+        raise errors.received(
+            "`domains` must hold at least one domain, all integers.",
+            domains=domains,
+        )
+    return found.tolist()
 
 
 def number_of_domains(model, domains):
@@ -109,11 +122,6 @@ def number_of_domains(model, domains):
         )
     if domains is None:
         return sizes[0]
-    domains = list(domains)
-    if not domains:
-        raise errors.received(
-            "`domains` must hold at least one domain.", domains=domains
-        )
     size = min(sizes) if sizes else max(domains) + 1
     for domain in domains:
         indices.check("domains", domain, size)
@@ -137,10 +145,10 @@ def checked_shares(weights, domains):
 
 
 def place_of(model, wanted):
-    """(key or index of the domain's input, its symbolic tensor or None)."""
+    """Key or index of the domain's input, all names, its symbolic tensor."""
     if not getattr(model, "inputs", None):
         # Subclassed: nothing is known of its inputs.
-        return (-1 if wanted is None else wanted), None
+        return (-1 if wanted is None else wanted), None, None
     several = len(model.inputs) > 1
     structure = model.input if several else model.inputs
     names = list(structure) if isinstance(structure, dict) else None
@@ -163,7 +171,7 @@ def place_of(model, wanted):
             inputs=names,
         )
     index = index % len(keys)
-    return keys[index], tensors[index]
+    return keys[index], names, tensors[index]
 
 
 def labels(domain, n, size, tensor):
@@ -176,10 +184,27 @@ def labels(domain, n, size, tensor):
     return np.full((n, *[1] * (len(shape) - 1)), domain, dtype)
 
 
-def joined(batch, place, domain):
-    """All inputs of the model."""
+def joined(batch, place, names, domain):
+    """All inputs of the model, of which `names` are the names."""
     if isinstance(batch, dict):
-        return {**batch, place: domain}
+        name = names[place] if names and place not in names else place
+        if not isinstance(name, str):
+            raise errors.received(
+                "`domain_input` must be a name where `inputs` is a dict.",
+                domain_input=name,
+                inputs=list(batch),
+            )
+        return {**batch, name: domain}
     given = list(batch) if isinstance(batch, (list, tuple)) else [batch]
+    if isinstance(place, str):
+        others = [name for name in names or [] if name != place]
+        if len(others) != len(given):
+            raise errors.received(
+                "`inputs` must be a dict where the inputs of the model have "
+                "names.",
+                names=names or [place],
+                number=len(given),
+            )
+        return {**dict(zip(others, given, strict=True)), place: domain}
     given.insert(len(given) if place == -1 else place, domain)
     return given

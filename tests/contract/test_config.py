@@ -11,6 +11,7 @@ from contract.method import outputs
 from contract.method import scramble
 from contract.methods import METHODS
 from contract.methods import first_of_each
+from contract.methods import rows
 from keras_norm.core import configuration
 
 
@@ -19,7 +20,7 @@ def data(config):
     return json.loads(json.dumps(config))
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", rows(METHODS))
 def test_config_makes_the_same_layer(method):
     layer = method.make()
     config = layer.get_config()
@@ -37,6 +38,7 @@ def test_config_makes_the_same_layer(method):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_config_has_every_argument(method):
     layer = method.make(name="here", dtype="mixed_bfloat16")
@@ -58,6 +60,7 @@ def arguments(cls):
     return [p.name for p in shown if p.kind is not p.VAR_KEYWORD][1:]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_layer_loads_by_its_registered_name(method):
     layer = method.make()
@@ -68,6 +71,7 @@ def test_layer_loads_by_its_registered_name(method):
     assert data(copy.get_config()) == data(layer.get_config())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_repr_says_what_it_is(method):
     shown = repr(method.make(name="mine"))
@@ -75,6 +79,7 @@ def test_repr_says_what_it_is(method):
     assert "mine" in shown
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", first_of_each(), ids=str)
 def test_misspelt_keyword_names_the_nearest(method):
     known = configuration.arguments(method.cls) or ["trainable"]

@@ -14,6 +14,8 @@ from contract.others import OTHERS
 from keras_norm import catalog
 from keras_norm import layers
 
+# Names, shapes and initial values: no backend computes anything.
+pytestmark = pytest.mark.once
 ROWS = {row.number: row for row in catalog.METHODS}
 
 

@@ -81,6 +81,19 @@ ARGUMENTS = {
         },
     ],
     "DenseStyle": [{"equalized_learning_rate": False, "gain": 2.0}],
+    "AffineMixture": [
+        {"num_mixtures": 3, "attention_activation": "softmax"},
+        {"attention_normalization": None, "momentum": 0.5},
+    ],
+    "ClassTables": [{"num_classes": 3}],
+    "EnhancedByMean": [],
+    "FromKeyGroups": [{"key_group_size": 4, "unbiased": False}],
+    "FromLatent": [
+        {"hidden_units": None},
+        {"kernel_initializer": keras.initializers.Constant(2.0)},
+    ],
+    "GeneratedMaps": [{"kernel_size": (3, 5), "interpolation": "bilinear"}],
+    "SelfScaled": [{"multiplier": 2.0, "k": 0.3}],
 }
 
 

@@ -85,6 +85,15 @@ def test_equal_logits_stay_equal(radius):
     np.testing.assert_array_equal(p, [[0.5, 0.5, 0.0]])
 
 
+@pytest.mark.parametrize("radius", [0.0, 0.1, 0.7])
+def test_nearly_equal_logits(radius):
+    # Their difference says where p goes, however small it is.
+    z = np.float32([[-0.01070544, -0.01002684], [0.2, 0.2001]])
+    z = np.concatenate([z, np.float32([[-2.0], [0.2]])], axis=-1)
+    expected = [sparsestmax(row, radius) for row in z.astype("float64")]
+    close(run(z, radius), np.stack(expected), entries=3)
+
+
 def test_axis_and_a_radius_for_each_row():
     radius = np.linspace(0.0, 1.0, 6).astype("float32")
     p = run(Z, radius)

@@ -5,6 +5,7 @@ mask that leaves the replicas different numbers of entries, and with parts of
 the batch of different sizes.
 """
 
+import dataclasses
 from collections import namedtuple
 
 import keras
@@ -76,6 +77,9 @@ def cases():
     found += [Case(RECURRENT, 0.5, False), Case(RECURRENT, 0.5, True)]
     found += [Case(CONVOLUTION, 1e4, False), Case(DENSE, 0.5, True)]
     found += [Case(FINE, 1e4, False), Case(FINE_STRIDED, 0.5, False)]
+    # Without positions samples share a pivot, which replicas do not.
+    attentive = first["AttentiveNormalization"]
+    found += [Case(dataclasses.replace(attentive, ranks=(2,)), 0.5, False)]
     if JAX:
         # Sharded arrays have shards of one size.
         return found

@@ -67,6 +67,8 @@ def test_is_the_average_over_all_domains(form):
         ("list", [X], "domain"),
         ("first", X, 0),
         ("dict", {"x": X}, "domain"),
+        ("dict", X, "domain"),
+        ("list", {"x": X}, None),
     ],
 )
 def test_place_of_the_domain(inputs, given, domain_input):
@@ -78,7 +80,7 @@ def test_place_of_the_domain(inputs, given, domain_input):
 def test_some_domains_with_weights():
     model, layer = model_of()
     y = kn.tools.average_over_domains(
-        model, X, domains=[0, 2], weights=[1.0, 3.0]
+        model, X, domains=np.array([0, 2]), weights=[1.0, 3.0]
     )
     close(y, expected(layer, [0, 2], [1, 3]), entries=8)
 
@@ -116,6 +118,7 @@ def test_subclassed_model_with_several_outputs():
         ({"domain_input": "other"}, "`domain_input` must be"),
         ({"domain_input": 2}, "`domain_input` must be"),
         ({"domains": []}, "`domains` must hold"),
+        ({"domains": 2}, "`domains` must hold"),
         ({"domains": [0, 3]}, "`domains` must be an integer from 0 to 2"),
         ({"weights": [1.0, 2.0]}, "`weights` must be"),
         ({"weights": [1.0, -1.0, 1.0]}, "`weights` must be"),

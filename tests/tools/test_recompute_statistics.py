@@ -486,3 +486,9 @@ class TestErrors:
         )
         with pytest.raises(ValueError, match="recurrent cells.*'in_a_cell'"):
             recompute(model, data(18).reshape(6, 3, 4))
+        mixture = kn.layers.MixtureNormalization(name="fitted")
+        model = keras.Sequential(
+            [keras.Input((4,)), mixture, kn.layers.BatchNormalization()]
+        )
+        with pytest.raises(ValueError, match="over batches.*'fitted'"):
+            recompute(model, data())

@@ -9,6 +9,7 @@ from keras import ops
 from keras_norm.core import area_mixture
 from keras_norm.core import domains
 from keras_norm.core.domain_layer import DomainNormalization
+from keras_norm.core.layer import several
 from keras_norm.core.moments import bessel
 
 
@@ -100,8 +101,8 @@ class DomainSpecificOptimizedNormalization(DomainNormalization):
 
     def build(self, inputs_shape, domain_shape=None):
         """Inputs (N, C) have no instances."""
-        several = isinstance(inputs_shape[0], (list, tuple))
-        self.flat = len(inputs_shape[0] if several else inputs_shape) == 2
+        pair = several(inputs_shape)
+        self.flat = len(inputs_shape[0] if pair else inputs_shape) == 2
         super().build(inputs_shape, domain_shape)
 
     def build_state(self, channels):

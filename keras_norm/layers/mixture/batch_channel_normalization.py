@@ -144,6 +144,10 @@ class BatchChannelNormalization(ComposedNormalization):
             setattr(self, f"group_{name}", weight)
         super().build_state(channels)
 
+    def is_affine(self, name):
+        """Those of the group part too."""
+        return super().is_affine(name.removeprefix("group_"))
+
     def measures(self, training):
         """The group part always needs the input."""
         return True

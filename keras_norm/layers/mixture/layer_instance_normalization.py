@@ -91,8 +91,6 @@ class LayerInstanceNormalization(ComposedNormalization):
 
     def build(self, inputs_shape, condition_shape=None):
         """Create the weights; instances have positions."""
-        if several(inputs_shape):
-            inputs_shape, condition_shape = self.split_pair(inputs_shape)
         if len(inputs_shape) == 2:
             raise errors.received(
                 "The input must have positions, (batch, ..., channels): an "
@@ -185,11 +183,14 @@ class AdaptiveLayerInstanceNormalization(LayerInstanceNormalization):
 
     def build(self, inputs_shape, gamma_shape=None, beta_shape=None):
         """The gates are all there is to create."""
-        if beta_shape is not None:
-            gamma_shape = [gamma_shape, beta_shape]
-        super().build(inputs_shape, gamma_shape)
+        given = [s for s in (gamma_shape, beta_shape) if s is not None]
+        if several(inputs_shape):
+            inputs_shape, *given = inputs_shape
+        super().build(inputs_shape, given or None)
+        self.recovery.check(self.channels, *given)
 
     def call(self, inputs, gamma=None, beta=None, training=None, mask=None):
         """Gamma and beta by position, keyword, or in a list."""
-        condition = gamma if beta is None else (gamma, beta)
+        both = gamma is not None and beta is not None
+        condition = (gamma, beta) if both else gamma
         return self.normalize(inputs, training, mask, condition)

@@ -47,7 +47,8 @@ class MixtureNormalization(ComposedNormalization):
         inputs: tensor of rank at least 2.
         training: True uses and updates batch statistics.
         mask: weights aligned to the leading axes. Of a point with masked
-            channels the others decide where it belongs.
+            channels the others decide where it belongs. What is masked comes
+            out as a 0 would.
 
     Raises:
         ValueError: a number that is not positive; an axis outside the input.

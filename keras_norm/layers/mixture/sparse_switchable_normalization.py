@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_norm.core import area_mixture
 from keras_norm.core import state
+from keras_norm.core.distribution import replica_sum
 from keras_norm.layers.mixture.switchable_normalization import (
     SwitchableNormalization,
 )
@@ -112,16 +113,20 @@ class SparseSwitchableNormalization(SwitchableNormalization):
         share = sparsestmax(weight, ops.cast(self.radius, dtype))
         if training:
             # A batch without entries decides nothing.
-            now = ops.logical_and(seen(table), ops.any(share >= 1.0))
+            some = seen(table, self.synchronized)
+            now = ops.logical_and(some, ops.any(share >= 1.0))
             new = ops.where(now, ops.stop_gradient(share), chosen)
             new = ops.where(decided, chosen, new)
             variable.assign(ops.cast(new, variable.dtype))
         return ops.where(decided, chosen, share)
 
 
-def seen(table):
-    """Are there entries in a table?"""
+def seen(table, synchronized):
+    """Are there entries in a table, or in that of any replica?"""
     if table.count is not None:
-        return ops.any(table.count > 0)
-    samples = ops.cast(ops.shape(table.mean)[0], table.mean.dtype)
-    return ops.greater(samples * table.positions, 0.0)
+        entries = ops.sum(table.count)
+    else:
+        samples = ops.cast(ops.shape(table.mean)[0], table.mean.dtype)
+        entries = samples * table.positions
+    # All replicas decide alike.
+    return (replica_sum(entries) if synchronized else entries) > 0

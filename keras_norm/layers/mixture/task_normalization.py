@@ -48,7 +48,8 @@ class TaskNormalization(ComposedNormalization):
             "instance" of rank at least 3.
         context: what the context's moments are those of; the gradient flows
             into it. None: in training the inputs themselves; in inference the
-            context of the last training call.
+            context of the last training call (before the first of mean 0,
+            variance 1 and no samples).
         training: True stores the moments of the context and its number of
             samples.
         mask: weights aligned to the leading axes of the inputs.

@@ -6,12 +6,14 @@ Huang & Belongie, 2017, https://arxiv.org/abs/1703.06868
 import keras
 
 from keras_norm import errors
+from keras_norm.core import moments
 from keras_norm.core.areas import Area
 from keras_norm.core.layer import AFFINE
 from keras_norm.core.layer import several
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.operations import Standardize
 from keras_norm.core.recoveries import Generated
+from keras_norm.core.self_scaled import finite
 from keras_norm.core.style_recoveries import DenseStyle
 from keras_norm.core.style_recoveries import Style
 
@@ -106,7 +108,8 @@ class AdaptiveInstanceNormalization(ComposedNormalization):
             epsilon=epsilon,
             **kwargs,
         )
-        self.variant, self.unbiased, self.alpha = variant, unbiased, alpha
+        self.variant, self.unbiased = variant, unbiased
+        self.alpha = finite("alpha", alpha)
         self.equalized_learning_rate = equalized_learning_rate
         self.gain = gain
 
@@ -136,8 +139,11 @@ class AdaptiveInstanceNormalization(ComposedNormalization):
             condition = condition, masks[1]
         return self.normalize(inputs, training, masks[0], condition)
 
-    def finish(self, x, y):
+    def transform(self, x, training, mask, condition):
         """Blend with the input."""
+        y = super().transform(x, training, mask, condition)
         if self.alpha == 1.0:
             return y
+        if mask is not None:
+            x = moments.without_padding(x, moments.aligned(mask, x))
         return self.alpha * y + (1.0 - self.alpha) * x

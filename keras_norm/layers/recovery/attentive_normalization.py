@@ -95,6 +95,7 @@ class AttentiveNormalization(ComposedNormalization):
                 attention_normalization,
                 momentum,
                 unbiased_moving_variance,
+                synchronized,
             ),
             axis=axis,
             epsilon=epsilon,
@@ -102,8 +103,7 @@ class AttentiveNormalization(ComposedNormalization):
         )
         self.num_mixtures, self.area_name = num_mixtures, area
         self.groups, self.momentum = groups, float(momentum)
-        # As configs of layers hold activations.
-        self.attention_activation = keras.activations.get(attention_activation)
+        self.attention_activation = attention_activation
         self.attention_normalization = attention_normalization
         self.synchronized = synchronized
         self.unbiased_moving_variance = unbiased_moving_variance

@@ -101,6 +101,6 @@ class DynamicInstanceNormalization(ComposedNormalization):
     def transform(self, x, training, mask, condition):
         """Normalized data, 0 where the convolution shall see nothing."""
         y = super().transform(x, training, mask, condition)
-        if mask is None or max(self.sizes) == 1:
+        if mask is None or self.recovery.pointwise(self):
             return y
         return ops.where(moments.aligned(mask, x) > 0, y, 0.0)

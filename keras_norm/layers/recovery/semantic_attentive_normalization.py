@@ -15,17 +15,9 @@ from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
 from keras_norm.core.layer import positive
 from keras_norm.core.penalties import off_identity
+from keras_norm.layers.statistics.kalman_normalization import Share
 
 STATISTICS = ("paper", "program")
-
-
-@keras.saving.register_keras_serializable("keras_norm")
-class Fraction(keras.constraints.Constraint):
-    """Entries within [0, 1]."""
-
-    def __call__(self, w):
-        """The nearest fractions."""
-        return ops.clip(w, 0.0, 1.0)
 
 
 @keras.saving.register_keras_serializable("keras_norm")
@@ -131,7 +123,7 @@ class SemanticAttentiveNormalization(NormalizationLayer):
         normal = keras.initializers.RandomNormal(stddev=1.0)
         self.add("entity_kernel", (channels, entities), normal)
         tenth = keras.initializers.Constant(0.1)
-        self.add("alpha", (entities,), tenth, constraint=Fraction())
+        self.add("alpha", (entities,), tenth, constraint=Share())
         self.add("gain", (), "zeros")
         self.built = True
 

@@ -7,13 +7,12 @@ import keras
 
 from keras_norm import errors
 from keras_norm.core import map_networks
-from keras_norm.core.areas import Area
 from keras_norm.core.layer import AFFINE
 from keras_norm.core.layer import several
+from keras_norm.core.named_areas import named_area
+from keras_norm.core.named_areas import statistics_of
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.spatial_recoveries import GeneratedMaps
-from keras_norm.core.statistics import MovingAverage
-from keras_norm.layers.area.group_normalization import group_columns
 
 
 @keras.saving.register_keras_serializable("keras_norm")
@@ -88,18 +87,9 @@ class SpatiallyAdaptiveNormalization(ComposedNormalization):
         unbiased_moving_variance=False,
         **kwargs,
     ):
-        areas = {
-            "batch": lambda: Area(synchronized=synchronized),
-            "instance": lambda: Area("each", "each"),
-            "layer": lambda: Area("each", "all"),
-            "group": lambda: Area("each", group_columns(groups)),
-        }
-        if area not in areas:
-            raise errors.unknown_name("area", area, list(areas))
-        moving = MovingAverage(momentum, unbiased_moving_variance)
         super().__init__(
-            area=areas[area](),
-            statistics=moving if area == "batch" else "batch",
+            area=named_area(area, groups, synchronized),
+            statistics=statistics_of(area, momentum, unbiased_moving_variance),
             recovery=GeneratedMaps(hidden_filters, kernel_size, interpolation),
             axis=axis,
             epsilon=epsilon,

@@ -147,6 +147,9 @@ class CrossIterationBatchNormalization(ComposedNormalization):
             patches = Patches(sizes)
         add_window(self, channels, patches, inputs)
 
+    # What stands beside the input is of the layer before, and no list takes it.
+    further_inputs = ()
+
     def call(
         self,
         inputs,

@@ -244,6 +244,7 @@ def generated_filters():
             "mixing",
             {"depthwise": False, "kernel_size": 2},
             conditions=("features",),
+            own_path=True,
         ),
     ]
 

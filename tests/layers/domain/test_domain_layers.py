@@ -384,6 +384,8 @@ def test_number_of_no_domain(name):
     for domain in (3, -1):
         with pytest.raises(ValueError, match="`domain` must be an integer"):
             made(name)(data(), domain=domain)
+    with pytest.raises(ValueError, match="an entry for every sample"):
+        made(name)(data(), np.zeros(4, "int32"))
     with pytest.raises(ValueError, match="`inference_domain` must be"):
         LAYERS[name][0](inference_domain=2)
 

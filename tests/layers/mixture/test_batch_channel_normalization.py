@@ -93,6 +93,14 @@ def test_without_gamma_and_beta():
     np.testing.assert_allclose(y.mean((1, 3)), 0.0, atol=1e-5)
 
 
+def test_frozen_are_gamma_and_beta_of_both_parts():
+    layer = BatchChannelNormalization(groups=4)
+    layer.build(SHAPE)
+    assert len(layer.trainable_weights) == 4
+    layer.freeze_affine = True
+    assert not layer.trainable_weights
+
+
 def test_errors():
     with pytest.raises(ValueError, match="`channel_affine` must be one of"):
         BatchChannelNormalization(channel_affine="all")

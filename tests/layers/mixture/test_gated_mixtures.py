@@ -106,7 +106,8 @@ def test_inputs_without_positions(cls, shapes):
         cls().build(shapes)
 
 
-def test_gamma_and_beta_must_fit():
+@pytest.mark.parametrize("shapes", [[(6, 5)] * 2, [(6, 1)] * 2, [(6, 8)]])
+def test_gamma_and_beta_must_fit(shapes):
     layer = AdaptiveLayerInstanceNormalization()
     with pytest.raises(ValueError, match="gamma and beta must"):
-        layer(data(), np.ones((6, 5)), np.ones((6, 5)))
+        layer(data(), *map(np.ones, shapes))

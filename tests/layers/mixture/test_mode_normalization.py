@@ -96,6 +96,11 @@ def test_a_mode_without_samples_keeps_its_state():
     np.testing.assert_array_equal(mean[1], np.zeros(8))
     np.testing.assert_array_equal(variance[1], np.ones(8))
     assert np.all(mean[0] != 0)
+    # Nor is there anything in samples without positions.
+    state = mean, variance
+    layer(data()[:, :0], training=True)
+    for v, before in zip(layer.non_trainable_weights, state, strict=True):
+        np.testing.assert_array_equal(numpy(v), before)
 
 
 def test_gates_start_nearly_equal():

@@ -48,13 +48,23 @@ def test_mask_of_the_style(unbiased):
     close(both[own], y[own])
 
 
-def test_masks_of_a_model_reach_content_and_style():
+def test_padding_is_not_blended_in():
+    x, style = data((6, 5, 8)), data((6, 4, 8), 1)
+    x[:, 3:] = np.nan
+    mask = np.broadcast_to(np.arange(5) < 3, (6, 5))
+    y = numpy(AdaptiveInstanceNormalization(alpha=0.5)(x, style, mask=mask))
+    assert np.all(np.isfinite(y))
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_masks_of_a_model_reach_content_and_style(listed):
     x, style = data((6, 5, 8)), data((6, 4, 8), 1)
     x[:, 3:], style[:, 2:] = 0.0, 0.0
     inputs = [keras.Input(a.shape[1:]) for a in (x, style)]
     masked = [keras.layers.Masking()(t) for t in inputs]
     layer = AdaptiveInstanceNormalization()
-    model = keras.Model(inputs, layer(masked))
+    y = layer(masked) if listed else layer(masked[0], style=masked[1])
+    model = keras.Model(inputs, y)
     expected = numpy(layer(x[:, :3], style[:, :2]))
     close(numpy(model([x, style]))[:, :3], expected, entries=x.size)
 
@@ -72,6 +82,11 @@ def test_dense_style_of_zeros_is_instance_normalization():
     layer = AdaptiveInstanceNormalization("dense")
     y = numpy(layer(x, np.zeros((6, 5), "float32")))
     close(y, numpy(InstanceNormalization()(x)))
+
+
+def test_alpha_must_be_a_number():
+    with pytest.raises(ValueError, match="`alpha`.*Received"):
+        AdaptiveInstanceNormalization(alpha=None)
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,20 @@ def test_padded_steps_count_as_outside():
     close(y[:, 2:], called(layer, x[:, 2:], style))
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_masked_channels_are_not_mixed_in(groups):
+    layer = DynamicInstanceNormalization(groups=groups)
+    filled(layer, data(1, 8 // groups, 8, seed=3))
+    x, style = data(*SHAPE), data(6, 4)
+    mask = np.random.default_rng(5).uniform(size=SHAPE) > 0.3
+    held = np.where(mask, x, np.float32(100.0))
+    y, same = (
+        keras.ops.convert_to_numpy(layer(t, style, mask=mask))
+        for t in (x, held)
+    )
+    close(same[mask], y[mask], entries=12)
+
+
 def test_errors():
     for make in LAYERS:
         refuses(lambda make=make: make(kernel_size=0), "`kernel_size`")

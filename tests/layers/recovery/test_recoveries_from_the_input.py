@@ -143,6 +143,34 @@ def test_samples_of_which_nothing_is_seen_have_no_logits():
         close(numpy(a), numpy(b), entries=x.size)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AttentiveNormalization(3),
+        lambda: AttentiveNormalization(
+            3, "layer", attention_normalization=None
+        ),
+        lambda: InstanceLevelMetaNormalization("layer", key_group_size=4),
+    ],
+)
+def test_features_are_channels_of_one_position(make):
+    x = data()[:, 0, 0]
+    mask = np.random.default_rng(5).uniform(size=x.shape) > 0.35
+    # A key group of which nothing is seen.
+    mask[2, 4:] = False
+    held = np.where(mask, x, np.float32(np.nan))
+    layer, twin = make(), make()
+    layer.build(x.shape)
+    twin.build((6, 1, 8))
+    for t in (layer, twin):
+        scramble(t)
+    y = numpy(layer(held, training=True, mask=mask))
+    expected = numpy(twin(x[:, None], training=True, mask=mask[:, None]))
+    close(y[mask], expected[:, 0][mask], entries=x.size)
+    for a, b in zip(layer.variables, twin.variables, strict=True):
+        close(numpy(a), numpy(b), entries=x.size)
+
+
 # Latents ----------------------------------------------------------------------
 
 
