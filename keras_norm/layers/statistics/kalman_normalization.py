@@ -165,7 +165,8 @@ class KalmanNormalization(ComposedNormalization):
         """[x] or [x, mean, variance]."""
         if len(inputs) not in (1, 3):
             raise errors.received(
-                "`inputs` must be a tensor or the list [x, mean, variance].",
+                "`mean` and `variance` are predicted together.",
+                "Call the layer with x or the list [x, mean, variance].",
                 length=len(inputs),
             )
         return inputs if len(inputs) == 3 else (inputs[0], None, None)
