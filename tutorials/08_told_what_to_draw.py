@@ -203,3 +203,14 @@ keep(figure, "08_told_what_to_draw.png")
 # %% [markdown]
 # ![Digits by class; layouts, what was drawn of them, and where they came
 # from](08_told_what_to_draw.png)
+#
+# Means of three seeds. Of a hundred orders of each class, the reader reads all
+# as ordered, whether the generator is told by its input or by its
+# normalization layers: for ten classes one way is as good as the other. What
+# normalization saves is the input: the condition reaches every block without
+# a layer that carries it.
+#
+# A layout says less than a class: read by themselves, layouts give the digit
+# away in 70 of 100 cases, and what is drawn of them is read as the digit they
+# come from in 62. The rows of pictures show why: a 3 and an 8 have the same
+# coarse fields, and the generator has to choose. It keeps to the fields.

@@ -187,3 +187,16 @@ keep(figure, "09_two_kinds_of_digits.png")
 
 # %% [markdown]
 # ![Accuracy in both domains](09_two_kinds_of_digits.png)
+#
+# Means of three seeds, with the range between the worst and the best.
+#
+# * With the labels of both domains every layer learns both; those that keep
+#   statistics apart are one percentage point ahead of those that mix them.
+# * With the labels of the first alone, the second is read by its own statistics
+#   only. Shared ones leave it at 59 %; domain-specific and transferable
+#   normalization reach 74 and 78 %, without a label and without a loss of
+#   their own. In the first domain nothing changes.
+# * Alignment lets training mix the domains as far as that helps the loss. Here,
+#   with no loss for the unlabelled half (its paper adds the entropy of the
+#   predictions), nothing tells it to, and it does no better than the shared
+#   statistics.

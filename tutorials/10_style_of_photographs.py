@@ -36,7 +36,7 @@ JIT = False if QUICK and keras.backend.backend() != "jax" else "auto"
 
 def keep(figure, name):
     """Writes a picture beside this file."""
-    figure.savefig(io.BytesIO() if QUICK else HERE / name, dpi=75)
+    figure.savefig(io.BytesIO() if QUICK else HERE / name, dpi=52)
 
 
 # %%
@@ -275,3 +275,12 @@ keep(figure, "10_style_of_photographs_gates.png")
 # %% [markdown]
 # ![Accuracy in both lights, and what the gates have
 # learned](10_style_of_photographs_gates.png)
+#
+# Means of five seeds, with the range between the worst and the best.
+#
+# * Instance normalization reads 97 % of the patches in another light, batch
+#   normalization 78 %. With ten epochs it is also ahead in their own light.
+# * Batch-instance normalization, whose gates start at batch normalization, is
+#   near the former: 96 %. The first layers, which see the light itself, have
+#   gone furthest: their share of batch normalization is 0.86, that of the last
+#   layer is still 1.
