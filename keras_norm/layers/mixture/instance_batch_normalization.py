@@ -61,7 +61,7 @@ class InstanceBatchNormalization(ComposedNormalization):
     >>> x = np.random.rand(4, 8, 8, 6).astype("float32")
     >>> tuple(layer(x, training=True).shape)
     (4, 8, 8, 6)
-    >>> layer.moving_mean.shape
+    >>> tuple(layer.moving_mean.shape)
     (3,)
 
     Reference:
