@@ -223,7 +223,9 @@ class Method:
         key = str(self), rank or self.rank
         if key not in _SHARED:
             layer = self.built(rank)
-            _SHARED[key] = layer, [numpy(v) for v in layer.variables]
+            # Copies: an array of PyTorch's is the variable's own memory.
+            initial = [numpy(v).copy() for v in layer.variables]
+            _SHARED[key] = layer, initial
         layer, initial = _SHARED[key]
         for variable, value in zip(layer.variables, initial, strict=True):
             variable.assign(value)

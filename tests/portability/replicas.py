@@ -80,6 +80,7 @@ def cases():
     # Without positions samples share a pivot, which replicas do not.
     attentive = first["AttentiveNormalization"]
     found += [Case(dataclasses.replace(attentive, ranks=(2,)), 0.5, False)]
+    found += [Case(first["ModeNormalization"], 0.5, False)]
     if JAX:
         # Sharded arrays have shards of one size.
         return found
@@ -99,12 +100,20 @@ def name_of(case):
 def make(case):
     """The layer of a case, built, with weights that no test can confuse."""
     layer = case.method.built(synchronized=True)
-    convolves = case.method.layer.endswith("Conv2D")
-    if convolves and case.shift > 1:
-        # The gradient of a kernel far from zero adds up terms as large as the
-        # data, which cancel: other cases compare it.
-        layer.kernel.trainable = False
+    for variable in layer.trainable_variables:
+        # The gradient of what multiplies data far from zero adds up terms as
+        # large as they are, which cancel: other cases compare it.
+        if case.shift > 1 and multiplies(layer, variable):
+            variable.trainable = False
     return layer
+
+
+def multiplies(layer, variable):
+    """Is the variable a factor of the input itself, not of normalized data?"""
+    convolves = type(layer).__name__.endswith("Conv2D")
+    return variable.name == "gate_kernel" or (
+        convolves and variable.name == "kernel"
+    )
 
 
 def arrays(case):
