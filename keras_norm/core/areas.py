@@ -100,3 +100,14 @@ class Area(configuration.Part):
 def is_count(value) -> bool:
     """True for a positive integer."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def group_columns(groups):
+    """`groups` of a layer as the columns of an area; -1 is one per channel."""
+    if not (is_count(groups) or (groups == -1 and groups is not True)):
+        raise errors.received(
+            "Received an invalid value for argument `groups`, expected a "
+            "positive integer (or -1 for one group per channel).",
+            groups=groups,
+        )
+    return "each" if groups == -1 else groups

@@ -9,6 +9,7 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import channel_groups
 from keras_norm.core import moments
+from keras_norm.core.classes import check_classes
 from keras_norm.core.layer import one_integer
 from keras_norm.core.recoveries import Nothing
 
@@ -128,17 +129,7 @@ class Coloring(Nothing):
                 condition_shape=tuple(condition_shape),
                 num_classes=None,
             )
-        last = (None, 1, self.num_classes)
-        fits = len(condition_shape) == 1 or (
-            len(condition_shape) == 2 and condition_shape[-1] in last
-        )
-        if not fits:
-            raise errors.received(
-                "The condition must be classes (N,) or (N, 1), or soft "
-                "assignments (N, num_classes).",
-                condition_shape=tuple(condition_shape),
-                num_classes=self.num_classes,
-            )
+        check_classes(condition_shape, self.num_classes)
 
     # Colors and biases of a call --------------------------------------------
 

@@ -1,6 +1,7 @@
 """Sums over replicas: the only place of the layers that asks the backend.
 
-(And what a variable holds while a step is being compiled.)
+(And what a variable holds while a step is being compiled, and whether a
+backward is being recorded.)
 Under JAX a mean over a sharded batch is global already, nothing is to be done.
 TensorFlow reduces in the replica context, PyTorch through torch.distributed.
 With no runtime active every function here is the identity.
@@ -140,3 +141,10 @@ def concrete(variable, kind=int):
         return kind(keras.ops.convert_to_numpy(variable))
     except (TypeError, AttributeError, RuntimeError):
         return None
+
+
+def is_recording() -> bool:
+    """Whether PyTorch keeps what is computed here to differentiate it."""
+    import torch
+
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling()

@@ -48,7 +48,58 @@ class DomainAffine(Affine):
         return scale, offset
 
 
-class DomainNormalization(ComposedNormalization):
+class DomainLayer(ComposedNormalization):
+    """Base: a layer that is called with the domain of each sample.
+
+    It has `num_domains` and `inference_domain`, the domain of calls in
+    inference that name none; None: the last.
+    """
+
+    # Is a training batch without domains half source, half target?
+    halves = False
+
+    def build(self, inputs_shape, domain_shape=None):
+        """A row of the state for every domain."""
+        super().build(inputs_shape, domain_shape)
+        # There may be one input or two.
+        self.input_spec = None
+
+    def call(self, inputs, domain=None, training=None, mask=None):
+        """The domain is the second argument, or second in a list."""
+        return self.normalize(inputs, training, mask, domain)
+
+    def missing_condition(self):
+        """The error of a training call without its domain."""
+        return ValueError(
+            f"{type(self).__name__} needs `domain` in training: integers (N,) "
+            "or one for all samples. Received: domain=None. Call it as "
+            "layer([x, domain]) or layer(x, domain)."
+        )
+
+    def chosen(self, domain, x, needed):
+        """The domains of a call, which it may `need`; see `domains.chosen`."""
+        size = self.num_domains
+        if domain is None and needed and size > 1:
+            if not self.halves:
+                raise self.missing_condition()
+            n = ops.shape(x)[0]
+            index = ops.arange(n, dtype="int32")
+            domain = ops.cast(index >= n // 2, "int32")
+        elif domain is None:
+            domain = self.inference_domain
+            domain = size - 1 if domain is None else domain
+        chosen = domains.chosen(domain, size, x.dtype)
+        rows, n = chosen.weights.shape[0], x.shape[0]
+        if None not in (rows, n) and rows not in (1, n):
+            raise errors.received(
+                "`domain` must have an entry for every sample.",
+                samples=n,
+                entries=rows,
+            )
+        return chosen
+
+
+class DomainNormalization(DomainLayer):
     """Base: x standardized by the statistics of its domain, then the affine.
 
     Args:
@@ -65,8 +116,6 @@ class DomainNormalization(ComposedNormalization):
     """
 
     lifts = False
-    # Is a training batch without domains half source, half target?
-    halves = False
     # Are the samples' own moments needed in inference?
     sees_samples = False
 
@@ -97,46 +146,6 @@ class DomainNormalization(ComposedNormalization):
         self.inference_domain = inference_domain
         self.momentum, self.synchronized = float(momentum), synchronized
         self.unbiased_moving_variance = unbiased_moving_variance
-
-    def build(self, inputs_shape, domain_shape=None):
-        """A row of the state for every domain."""
-        super().build(inputs_shape, domain_shape)
-        # There may be one input or two.
-        self.input_spec = None
-
-    def call(self, inputs, domain=None, training=None, mask=None):
-        """The domain is the second argument, or second in a list."""
-        return self.normalize(inputs, training, mask, domain)
-
-    def missing_condition(self):
-        """The error of a training call without its domain."""
-        return ValueError(
-            f"{type(self).__name__} needs `domain` in training: integers (N,) "
-            "or one for all samples. Received: domain=None. Call it as "
-            "layer([x, domain]) or layer(x, domain)."
-        )
-
-    def chosen(self, domain, x, training):
-        """The domains of a call; see `domains.chosen`."""
-        size = self.num_domains
-        if domain is None and training and size > 1:
-            if not self.halves:
-                raise self.missing_condition()
-            n = ops.shape(x)[0]
-            index = ops.arange(n, dtype="int32")
-            domain = ops.cast(index >= n // 2, "int32")
-        elif domain is None:
-            domain = self.inference_domain
-            domain = size - 1 if domain is None else domain
-        chosen = domains.chosen(domain, size, x.dtype)
-        rows, n = chosen.weights.shape[0], x.shape[0]
-        if None not in (rows, n) and rows not in (1, n):
-            raise errors.received(
-                "`domain` must have an entry for every sample.",
-                samples=n,
-                entries=rows,
-            )
-        return chosen
 
     def transform(self, x, training, mask, condition):
         """Statistics of the domains, then those of each sample."""

@@ -105,6 +105,15 @@ def apply(data, view, scale, offset):
     return primitives.affine(data, view(scale), view(offset))
 
 
+def blended(alpha, y, x, mask):
+    """alpha y + (1 - alpha) x; what pads x stays out of it."""
+    if alpha == 1.0:
+        return y
+    if mask is not None:
+        x = moments.without_padding(x, moments.aligned(mask, x))
+    return alpha * y + (1.0 - alpha) * x
+
+
 def factors(table, averages, selected, rate):
     """(scale, offset) on the table from the statistics selected for it.
 

@@ -80,7 +80,7 @@ class KernelChoice:
     """
 
     def __init__(self, where=None, axis=None):
-        self.where = _checked(where)
+        self.where = checked(where)
         self.axis = variable_kernels.checked_axis(axis)
         self.readings: dict[int, Reading] = {}
         # {id of a variable: index} of the optimizer, once it is built.
@@ -141,7 +141,7 @@ class KernelChoice:
         return found
 
 
-def _checked(where):
+def checked(where):
     """`where` as a list of names, layers or dicts; a function; None."""
     if where is None:
         return None
@@ -190,32 +190,38 @@ def _tail(path, layer):
     return "/".join(parts[len(parts) - 1 - parts[::-1].index(layer) :])
 
 
-def _within(name, path):
+def within(name, path):
     """Is `name` one part of `path`, or several in their order?"""
     return f"/{name}/" in f"/{path}/"
 
 
+def index_of(entry, variables) -> int:
+    """The variable of which a saved choice says path, layer and index."""
+    paths = [variable.path for variable in variables]
+    tail = _tail(entry["path"], entry["layer"])
+    matching = [i for i, path in enumerate(paths) if within(tail, path)]
+    if entry["index"] in matching:
+        # Layers of several models may have the same name.
+        matching = [entry["index"]]
+    if len(matching) != 1:
+        raise errors.received(
+            f"`where` must choose one variable for {entry['path']!r}, "
+            "which belongs to a layer of the saved model.",
+            "Give names, or the layers of this model.",
+            matching=[paths[i] for i in matching],
+            variables=paths,
+        )
+    return matching[0]
+
+
 def _recorded(variables, entries):
     found = {}
-    paths = [variable.path for variable in variables]
     for entry in entries:
-        tail = _tail(entry["path"], entry["layer"])
-        matching = [i for i, path in enumerate(paths) if _within(tail, path)]
-        if entry["index"] in matching:
-            # Layers of several models may have the same name.
-            matching = [entry["index"]]
-        if len(matching) != 1:
-            raise errors.received(
-                f"`where` must choose one variable for {entry['path']!r}, "
-                "which belongs to a layer of the saved model.",
-                "Give names, or the layers of this model.",
-                matching=[paths[i] for i in matching],
-                variables=paths,
-            )
-        variable = variables[matching[0]]
+        index = index_of(entry, variables)
+        variable = variables[index]
         axes, blocks = tuple(entry["axes"]), tuple(entry["blocks"])
         kernel = Kernel(variable.path, None, "", variable, "", axes, blocks)
-        found[matching[0]] = Reading(kernel, entry["parts"])
+        found[index] = Reading(kernel, entry["parts"])
     return found
 
 
@@ -234,7 +240,7 @@ def _named(variables, where, axis):
         else:
             # The name of a layer stands for its kernels.
             wanted = any(
-                _within(name, variable.path)
+                within(name, variable.path)
                 and (kernel or name.split("/")[-1] == last)
                 for name in where
             )
@@ -242,7 +248,7 @@ def _named(variables, where, axis):
             found[index] = _read(variable, axis)
     if isinstance(where, list):
         for name in where:
-            if not any(_within(name, found[i].kernel.path) for i in found):
+            if not any(within(name, found[i].kernel.path) for i in found):
                 raise errors.unknown_name(
                     "where", name, [variable.path for variable in variables]
                 )

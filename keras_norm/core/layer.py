@@ -44,6 +44,16 @@ def one_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def finite(name, value):
+    """`value` as a float; refuse what is no finite number."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not abs(value) < float("inf"):
+        raise errors.received(
+            f"`{name}` must be a finite number.", **{name: value}
+        )
+    return float(value)
+
+
 def positive(name, value, least=1):
     """Refuse what is no integer of at least `least`."""
     whole = isinstance(value, int) and not isinstance(value, bool)

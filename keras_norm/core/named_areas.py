@@ -2,7 +2,7 @@
 
 from keras_norm import errors
 from keras_norm.core.areas import Area
-from keras_norm.core.areas import is_count
+from keras_norm.core.areas import group_columns
 from keras_norm.core.statistics import Batch
 from keras_norm.core.statistics import MovingAverage
 
@@ -19,15 +19,9 @@ def named_area(area, groups, synchronized=False):
     """
     if area not in NAMES:
         raise errors.unknown_name("area", area, list(NAMES))
-    if not (is_count(groups) or (groups == -1 and groups is not True)):
-        raise errors.received(
-            "`groups` must be a positive integer (or -1 for one group per "
-            "channel).",
-            groups=groups,
-        )
+    grouped = group_columns(groups)
     if area == "batch":
         return Area(synchronized=synchronized)
-    grouped = "each" if groups == -1 else groups
     columns = {"instance": "each", "layer": "all", "group": grouped}
     return Area("each", columns[area])
 

@@ -196,7 +196,7 @@ class ComposedNormalization(NormalizationLayer):
             self.updates.add() if training else self.updates.check(self)
         y = self.transform(x, training, mask, condition)
         y = self.recovery.apply(self, y, condition)
-        return self.narrowed(self.finish(x, y))
+        return self.narrowed(self.finish(x, y, mask))
 
     def transform(self, x, training, mask, condition):
         """The path over the data; layers with a path of their own override."""
@@ -206,7 +206,7 @@ class ComposedNormalization(NormalizationLayer):
         )
         return path.normalize(self, x, training, mask, condition)
 
-    def finish(self, x, y):
+    def finish(self, x, y, mask):
         """What a layer adds to its parts, before the result is narrowed."""
         return y
 

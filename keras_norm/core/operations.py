@@ -50,6 +50,12 @@ def mean_and_variance(table, averages):
     return mean, averages.variance(relative, mean)
 
 
+def rate_outside(spread, epsilon):
+    """1 / (sqrt(spread) + epsilon)."""
+    # max: the root has an infinite gradient at 0.
+    return 1.0 / (ops.sqrt(ops.maximum(spread, 1e-30)) + epsilon)
+
+
 @keras.saving.register_keras_serializable("keras_norm")
 class Standardize(Operation):
     """y = (x - mean) / sqrt(variance + epsilon).
@@ -109,8 +115,7 @@ class Scale(Operation):
     def rate(self, spread, epsilon):
         """1 / sqrt(second moment + epsilon)."""
         if self.epsilon_outside:
-            # max: the root has an infinite gradient at 0.
-            return 1.0 / (ops.sqrt(ops.maximum(spread, 1e-30)) + epsilon)
+            return rate_outside(spread, epsilon)
         return ops.rsqrt(spread + epsilon)
 
 

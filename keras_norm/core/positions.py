@@ -14,6 +14,7 @@ from keras_norm.core import moments
 from keras_norm.core import operations
 from keras_norm.core import primitives
 from keras_norm.core import recoveries
+from keras_norm.core.custom_gradients import custom_gradient
 from keras_norm.core.primitives import broadcast_axes
 from keras_norm.core.primitives import summed
 
@@ -25,7 +26,7 @@ def _standardize(axes, epsilon, centred):
     def mean(t):
         return ops.mean(t, axis=axes, keepdims=True)
 
-    @ops.custom_gradient
+    @custom_gradient
     def standardize(d, gamma, beta):
         variance = mean(ops.square(d))
         if centred:

@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_norm.core import backward_state
 from keras_norm.core import moments
+from keras_norm.core.custom_gradients import custom_gradient
 from keras_norm.core.distribution import replica_sum
 from keras_norm.core.primitives import at_least_one
 from keras_norm.core.primitives import cached
@@ -12,7 +13,7 @@ from keras_norm.core.primitives import size_of
 
 @cached
 def _group_scaled(axis, groups, epsilon):
-    @ops.custom_gradient
+    @custom_gradient
     def group_scaled(x):
         shape = ops.shape(x)
         width = shape[axis] // groups

@@ -6,19 +6,10 @@ Xu, Sun, Zhang, Zhao & Lin, 2019, https://arxiv.org/abs/1911.07013
 import keras
 from keras import ops
 
-from keras_norm import errors
+from keras_norm.core.layer import finite
 from keras_norm.core.operations import Standardize
+from keras_norm.core.operations import rate_outside
 from keras_norm.core.recoveries import Nothing
-
-
-def finite(name, value):
-    """`value` as a float; refuse what is no finite number."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not abs(value) < float("inf"):
-        raise errors.received(
-            f"`{name}` must be a finite number.", **{name: value}
-        )
-    return float(value)
 
 
 @keras.saving.register_keras_serializable("keras_norm")
@@ -33,8 +24,7 @@ class StandardizeByDeviation(Standardize):
 
     def rate(self, spread, epsilon):
         """1 / (sqrt(variance) + epsilon)."""
-        # max: the root has an infinite gradient at 0.
-        return 1.0 / (ops.sqrt(ops.maximum(spread, 1e-30)) + epsilon)
+        return rate_outside(spread, epsilon)
 
 
 @keras.saving.register_keras_serializable("keras_norm")

@@ -12,6 +12,7 @@ from keras import ops
 from keras_norm.core import moments
 from keras_norm.core import primitives
 from keras_norm.core import window_sums
+from keras_norm.core.custom_gradients import custom_gradient
 
 
 def _merged(a, b):
@@ -133,7 +134,7 @@ def _merged_along(parts, span):
 def of(spans, axis):
     """(d[, w]) -> mean and variance of every window and group, stacked."""
 
-    @ops.custom_gradient
+    @custom_gradient
     def window_moments(d, *w):
         parts = parts_of(d, axis, *w)
         count, mean, variance = merged(parts, spans)

@@ -11,11 +11,11 @@ from keras_norm import errors
 from keras_norm.core import elementwise
 from keras_norm.core import moments
 from keras_norm.core.areas import Area
+from keras_norm.core.areas import group_columns
 from keras_norm.core.areas import is_count
 from keras_norm.core.layer import channels_of
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.statistics import MovingAverage
-from keras_norm.layers.area.group_normalization import group_columns
 
 
 @keras.saving.register_keras_serializable("keras_norm")

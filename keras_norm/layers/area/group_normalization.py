@@ -5,21 +5,9 @@ Wu & He, 2018, https://arxiv.org/abs/1803.08494
 
 import keras
 
-from keras_norm import errors
 from keras_norm.core.areas import Area
+from keras_norm.core.areas import group_columns
 from keras_norm.core.normalization import ComposedNormalization
-
-
-def group_columns(groups):
-    """`groups` of a layer as the columns of an area; -1 is one per channel."""
-    whole = isinstance(groups, int) and not isinstance(groups, bool)
-    if not whole or groups == 0 or groups < -1:
-        raise errors.received(
-            "Received an invalid value for argument `groups`, expected a "
-            "positive integer (or -1 for one group per channel).",
-            groups=groups,
-        )
-    return "each" if groups == -1 else groups
 
 
 @keras.saving.register_keras_serializable("keras_norm")

@@ -9,13 +9,13 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import elementwise
 from keras_norm.core.areas import Area
+from keras_norm.core.areas import group_columns
 from keras_norm.core.averages import widen
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.operations import mean_and_variance
 from keras_norm.core.statistics import MovingAverage
 from keras_norm.core.statistics import Selected
 from keras_norm.core.statistics import moved
-from keras_norm.layers.area.group_normalization import group_columns
 
 AFFINES = ("group", "channel")
 

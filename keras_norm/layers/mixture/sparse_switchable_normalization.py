@@ -103,17 +103,26 @@ class SparseSwitchableNormalization(SwitchableNormalization):
             self.add_state(f"{name}_chosen", (len(self.mixed),), "zeros")
         super().build_state(channels)
 
-    def shares(self, name, table, training):
-        """What each area counts, (K,); training keeps what is one-hot."""
+    def shares(self, table, training):
+        """What each area counts; training keeps what is one-hot."""
+        # A batch without entries decides nothing.
+        some = seen(table, self.synchronized) if training else None
         dtype = table.mean.dtype
-        weight = ops.cast(getattr(self, f"{name}_weight"), dtype)
-        variable = getattr(self, f"{name}_chosen")
+        return [
+            self.share(weight, chosen, some, dtype)
+            for weight, chosen in (
+                (self.mean_weight, self.mean_chosen),
+                (self.variance_weight, self.variance_chosen),
+            )
+        ]
+
+    def share(self, weight, variable, some, dtype):
+        """The shares by one weight; `some`: may they become the choice?"""
         chosen = state.read(variable, dtype)
         decided = ops.any(chosen > 0)
-        share = sparsestmax(weight, ops.cast(self.radius, dtype))
-        if training:
-            # A batch without entries decides nothing.
-            some = seen(table, self.synchronized)
+        radius = ops.cast(self.radius, dtype)
+        share = sparsestmax(ops.cast(weight, dtype), radius)
+        if some is not None:
             now = ops.logical_and(some, ops.any(share >= 1.0))
             new = ops.where(now, ops.stop_gradient(share), chosen)
             new = ops.where(decided, chosen, new)

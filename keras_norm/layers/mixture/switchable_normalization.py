@@ -96,18 +96,19 @@ class SwitchableNormalization(area_mixture.AreaMixture):
             setattr(self, name, weight)
         super().build_state(channels)
 
-    def shares(self, name, table, training):
-        """What each area counts in the means, or variances: (K,)."""
+    def shares(self, table, training):
+        """What each area counts in the means and in the variances."""
         if len(self.mixed) == 1:
-            return None
-        weight = getattr(self, f"{name}_weight")
-        return ops.softmax(ops.cast(weight, table.mean.dtype))
+            return None, None
+        return [
+            ops.softmax(ops.cast(weight, table.mean.dtype))
+            for weight in (self.mean_weight, self.variance_weight)
+        ]
 
     def factors(self, table, training, area=None):
         """Mix the moments of all areas."""
         return area_mixture.of_statistics(
             self.parts(table, training),
-            self.shares("mean", table, training),
-            self.shares("variance", table, training),
+            *self.shares(table, training),
             self.epsilon,
         )

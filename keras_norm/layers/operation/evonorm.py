@@ -9,12 +9,12 @@ from keras import ops
 from keras_norm import errors
 from keras_norm.core import moments
 from keras_norm.core.areas import Area
+from keras_norm.core.areas import group_columns
 from keras_norm.core.entries import absolute
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.operations import Scale
 from keras_norm.core.operations import ScaleByDeviation
 from keras_norm.core.statistics import MovingAverage
-from keras_norm.layers.area.group_normalization import group_columns
 
 VARIANTS = ("B0", "B1", "B2", "S0", "S1", "S2")
 

@@ -113,7 +113,7 @@ class FilterResponseNormalization(ComposedNormalization):
             return self.epsilon
         return self.epsilon + absolute(ops.cast(self.learned_epsilon, dtype))
 
-    def finish(self, x, y):
+    def finish(self, x, y, mask):
         """The threshold."""
         return threshold(y, self.tau, self.axis) if self.use_tlu else y
 

@@ -6,14 +6,14 @@ Huang & Belongie, 2017, https://arxiv.org/abs/1703.06868
 import keras
 
 from keras_norm import errors
-from keras_norm.core import moments
+from keras_norm.core import elementwise
 from keras_norm.core.areas import Area
 from keras_norm.core.layer import AFFINE
+from keras_norm.core.layer import finite
 from keras_norm.core.layer import several
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.operations import Standardize
 from keras_norm.core.recoveries import Generated
-from keras_norm.core.self_scaled import finite
 from keras_norm.core.style_recoveries import DenseStyle
 from keras_norm.core.style_recoveries import Style
 
@@ -139,11 +139,6 @@ class AdaptiveInstanceNormalization(ComposedNormalization):
             condition = condition, masks[1]
         return self.normalize(inputs, training, masks[0], condition)
 
-    def transform(self, x, training, mask, condition):
+    def finish(self, x, y, mask):
         """Blend with the input."""
-        y = super().transform(x, training, mask, condition)
-        if self.alpha == 1.0:
-            return y
-        if mask is not None:
-            x = moments.without_padding(x, moments.aligned(mask, x))
-        return self.alpha * y + (1.0 - self.alpha) * x
+        return elementwise.blended(self.alpha, y, x, mask)

@@ -12,14 +12,14 @@ from keras_norm.core import domains
 from keras_norm.core import instance_covariances
 from keras_norm.core import moments
 from keras_norm.core.areas import Area
+from keras_norm.core.domain_layer import DomainLayer
 from keras_norm.core.layer import positive
 from keras_norm.core.matrix_operations import named
-from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.statistics import MovingAverage
 
 
 @keras.saving.register_keras_serializable("keras_norm")
-class DomainWhitening(ComposedNormalization):
+class DomainWhitening(DomainLayer):
     """y = W_d (x - mean_d), W_d = L^(-1), of the domain d of each sample.
 
     L L^T = (1 - epsilon) covariance_d + epsilon I, for consecutive groups of
@@ -124,33 +124,10 @@ class DomainWhitening(ComposedNormalization):
         self.momentum, self.synchronized = float(momentum), synchronized
         self.inference_domain = inference_domain
 
-    def build(self, inputs_shape, domain_shape=None):
-        """A mean and matrices for every domain."""
-        super().build(inputs_shape, domain_shape)
-        # There may be one input or two.
-        self.input_spec = None
-
-    def call(self, inputs, domain=None, training=None, mask=None):
-        """The domain is the second argument, or second in a list."""
-        return self.normalize(inputs, training, mask, domain)
-
-    def missing_condition(self):
-        """The error of a training call without its domain."""
-        return ValueError(
-            f"{type(self).__name__} needs `domain` in training: integers (N,) "
-            "or one for all samples. Received: domain=None. Call it as "
-            "layer([x, domain]) or layer(x, domain)."
-        )
-
     def transform(self, x, training, mask, condition):
         """Matrices of the domains, then one of each sample or one of all."""
         measures = self.measures(training)
-        if condition is None:
-            if measures and self.num_domains > 1:
-                raise self.missing_condition()
-            condition = self.inference_domain
-            condition = self.num_domains - 1 if condition is None else condition
-        chosen = domains.chosen(condition, self.num_domains, x.dtype)
+        chosen = self.chosen(condition, x, measures)
         axis = self.axis % len(x.shape)
         if measures:
             measure = self.of_batch if chosen.alike else self.of_domains

@@ -11,10 +11,10 @@ from keras_norm.core import covariances
 from keras_norm.core import moments
 from keras_norm.core import primitives
 from keras_norm.core.areas import Area
+from keras_norm.core.areas import group_columns
 from keras_norm.core.layer import channels_of
 from keras_norm.core.matrix_operations import named
 from keras_norm.core.normalization import ComposedNormalization
-from keras_norm.layers.area.group_normalization import group_columns
 
 
 @keras.saving.register_keras_serializable("keras_norm")

@@ -12,13 +12,13 @@ from keras_norm.core import covariances
 from keras_norm.core import moments
 from keras_norm.core import primitives
 from keras_norm.core.areas import Area
+from keras_norm.core.areas import group_columns
 from keras_norm.core.entries import absolute
 from keras_norm.core.layer import AFFINE
 from keras_norm.core.layer import NormalizationLayer
 from keras_norm.core.layer import channels_of
 from keras_norm.core.layer import positive
 from keras_norm.core.layer import several
-from keras_norm.layers.area.group_normalization import group_columns
 from keras_norm.ops.matrix_roots import identity
 
 AREAS = {"instance": Area("each", "each"), "batch": Area("all", "each")}

@@ -6,8 +6,10 @@ Li, Fang, Yang, Wang, Lu & Yang, 2017, https://arxiv.org/abs/1705.08086
 import keras
 
 from keras_norm import errors
+from keras_norm.core import elementwise
 from keras_norm.core.areas import Area
 from keras_norm.core.layer import AFFINE
+from keras_norm.core.layer import finite
 from keras_norm.core.layer import several
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.style_whitening import ColorByStyle
@@ -108,7 +110,8 @@ class WhiteningColoringTransform(ComposedNormalization):
             epsilon=content_shift,
             **kwargs,
         )
-        self.alpha, self.content_shift = alpha, float(content_shift)
+        self.alpha = finite("alpha", alpha)
+        self.content_shift = float(content_shift)
         self.threshold, self.whitening = threshold, whitening
         self.iterations = iterations
 
@@ -135,8 +138,6 @@ class WhiteningColoringTransform(ComposedNormalization):
             style = style, style_mask
         return self.normalize(inputs, training, mask, style)
 
-    def finish(self, x, y):
+    def finish(self, x, y, mask):
         """Blend with the content."""
-        if self.alpha == 1.0:
-            return y
-        return self.alpha * y + (1.0 - self.alpha) * x
+        return elementwise.blended(self.alpha, y, x, mask)
