@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from contract.calls import answer
 from contract.method import numpy
 from contract.method import outputs
 from contract.method import values
@@ -33,7 +34,7 @@ def call(method, inputs, mask=None, training=True, layer=None):
     """(outputs, state) of a layer that has not been called."""
     layer = layer or method.shared(len(inputs[0].shape))
     given = {} if mask is None else {"mask": mask}
-    y = layer(method.given(inputs), training=training, **given)
+    y = answer(layer, method.given(inputs), training=training, **given)
     return outputs(y), values(layer)[1]
 
 
@@ -227,7 +228,9 @@ def test_fully_masked_batch(method):
     inputs = method.inputs()
     layer = method.shared()
     before = [numpy(v) for v in layer.non_trainable_weights]
-    y = layer(method.given(inputs), training=True, mask=np.zeros(6, "bool"))
+    y = answer(
+        layer, method.given(inputs), training=True, mask=np.zeros(6, "bool")
+    )
     for t in outputs(y):
         assert np.all(np.isfinite(t))
     for a, variable in zip(before, layer.non_trainable_weights, strict=True):
@@ -297,7 +300,7 @@ def test_mask_of_a_model_reaches_the_statistics(method):
 def test_a_mask_that_passes_changes_nothing(method):
     x, *others = method.inputs()
     layer = method.shared()
-    y = outputs(layer(method.given([x, *others]), training=True))
+    y = outputs(answer(layer, method.given([x, *others]), training=True))
     axes = method.options.get("axis", -1)
     alone = min(a % x.ndim for a in np.atleast_1d(axes))
     for rank in range(1, alone + 1):
@@ -307,7 +310,9 @@ def test_a_mask_that_passes_changes_nothing(method):
         np.testing.assert_array_equal(handed, mask)
         seen = aligned(mask, x)
         held = np.where(seen, x, np.float32(np.nan))
-        y2 = outputs(layer(method.given([held, *others]), training=True))
+        y2 = outputs(
+            answer(layer, method.given([held, *others]), training=True)
+        )
         for a, b in zip(y, y2, strict=True):
             seen = aligned(mask, a)
             np.testing.assert_array_equal(b[seen], a[seen])

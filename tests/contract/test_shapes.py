@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from contract.calls import answer
 from contract.method import SHAPES
 from contract.method import channels_first
 from contract.method import numpy
@@ -125,8 +126,8 @@ def test_axis_of_vectors_may_be_counted_from_either_end(method):
     layer, same = method.shared(2), method.built(2, axis=1)
     given = method.given(method.inputs(2))
     pairs = zip(
-        outputs(layer(given, training=True)),
-        outputs(same(given, training=True)),
+        outputs(answer(layer, given, training=True)),
+        outputs(answer(same, given, training=True)),
         strict=True,
     )
     for a, b in pairs:
@@ -141,8 +142,10 @@ def test_channels_first(method):
         np.moveaxis(a, -1, 1) if a.ndim == x.ndim else a for a in (x, *others)
     ]
     for training in (True, False):
-        y = outputs(layer(method.given([x, *others]), training=training))
-        y1 = outputs(same(method.given(moved), training=training))
+        y = outputs(
+            answer(layer, method.given([x, *others]), training=training)
+        )
+        y1 = outputs(answer(same, method.given(moved), training=training))
         assert y1[0].shape == channels_first(x.shape)
         for a, b in zip(y1, y, strict=True):
             close(np.moveaxis(a, 1, -1), b)
@@ -163,6 +166,6 @@ def test_static_sizes_in_a_functional_model(method):
     y = layer(method.given([x, *rest]))
     model = keras.Model([x, *rest], y)
     inputs = method.inputs()
-    expected = outputs(layer(method.given(inputs)))
+    expected = outputs(answer(layer, method.given(inputs)))
     for a, b in zip(outputs(model(inputs)), expected, strict=True):
         close(numpy(keras.ops.convert_to_tensor(a)), b)

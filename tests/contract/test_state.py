@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from contract.calls import answer
 from contract.method import numpy
 from contract.method import outputs
 from contract.method import values
@@ -36,10 +37,10 @@ def test_state_moves_in_training_only(method):
     layer = method.shared()
     inputs = method.given(method.inputs())
     before = state_of(layer)
-    inferred = layer(inputs, training=False)
-    same_outputs(layer(inputs), inferred)
+    inferred = answer(layer, inputs, training=False)
+    same_outputs(answer(layer, inputs), inferred)
     assert_untouched(layer, before)
-    layer(inputs, training=True)
+    answer(layer, inputs, training=True)
     moved = values(layer)[1]
     for name, value, old in zip(moved, moved.values(), before, strict=True):
         assert np.any(value != old) == (name in method.state), name
@@ -49,10 +50,10 @@ def test_state_moves_in_training_only(method):
 def test_frozen_is_inference(method):
     layer = method.built()
     inputs = method.given(method.inputs())
-    inferred = layer(inputs, training=False)
+    inferred = answer(layer, inputs, training=False)
     layer.trainable = False
     before = [numpy(v) for v in layer.variables]
-    same_outputs(layer(inputs, training=True), inferred)
+    same_outputs(answer(layer, inputs, training=True), inferred)
     for a, b in zip(layer.variables, before, strict=True):
         np.testing.assert_array_equal(numpy(a), b)
     assert not layer.trainable_variables
@@ -67,9 +68,9 @@ def test_frozen_is_inference(method):
 def test_inference_looks_at_each_sample_alone(method):
     layer = method.shared()
     inputs = method.inputs()
-    whole = outputs(layer(method.given(inputs), training=False))
+    whole = outputs(answer(layer, method.given(inputs), training=False))
     half = outputs(
-        layer(method.given([a[1:5] for a in inputs]), training=False)
+        answer(layer, method.given([a[1:5] for a in inputs]), training=False)
     )
     for a, b in zip(whole, half, strict=True):
         close(b, a[1:5])
@@ -84,10 +85,14 @@ def test_inference_looks_at_each_sample_alone(method):
 def test_training_mixes_samples_where_the_table_says_so(method):
     inputs = method.inputs()
     inputs = [inputs[0].copy(), *inputs[1:]]
-    before = outputs(method.shared()(method.given(inputs), training=True))
+    before = outputs(
+        answer(method.shared(), method.given(inputs), training=True)
+    )
     # Not only larger: a layer may scale each sample first.
     inputs[0][-1] = 10.0 * inputs[0][-1, ..., ::-1]
-    after = outputs(method.shared()(method.given(inputs), training=True))
+    after = outputs(
+        answer(method.shared(), method.given(inputs), training=True)
+    )
     moved = np.max(np.abs(after[0][:-1] - before[0][:-1]))
     if method.mixes:
         assert moved > 1e-3
@@ -101,7 +106,7 @@ def test_empty_batch(method):
     before = state_of(layer)
     empty = [a[:0] for a in method.inputs()]
     for training in (True, False):
-        y = outputs(layer(method.given(empty), training=training))
+        y = outputs(answer(layer, method.given(empty), training=training))
         assert y[0].shape == method.result(empty[0].shape)
     assert_untouched(layer, before)
 
@@ -112,7 +117,7 @@ def test_constant_input(method):
         inputs = method.inputs()
         inputs[0] = np.full_like(inputs[0], value)
         layer = method.shared()
-        y = outputs(layer(method.given(inputs), training=True))
+        y = outputs(answer(layer, method.given(inputs), training=True))
         for t in y:
             assert np.all(np.isfinite(t))
         for v in layer.variables:
@@ -127,7 +132,7 @@ def offset_of(method, layer, inputs):
     if method.conditions:
         # It depends on the sample; zeros are constant too.
         given = method.given([0 * inputs[0], *inputs[1:]])
-        return outputs(layer(given, training=True))[0]
+        return outputs(answer(layer, given, training=True))[0]
     weights = values(layer)[0]
     beta = weights.get("beta", weights.get("bias", np.zeros(8)))
     shape = method.result(inputs[0].shape)
@@ -163,7 +168,7 @@ def check_finite(found, case):
 def test_one_sample_alone(method):
     inputs = [a[:1] for a in method.inputs()]
     layer = method.shared()
-    for t in outputs(layer(method.given(inputs), training=True)):
+    for t in outputs(answer(layer, method.given(inputs), training=True)):
         assert np.all(np.isfinite(t))
     for v in layer.variables:
         assert np.all(np.isfinite(numpy(v)))
@@ -184,7 +189,7 @@ def test_gradient_of_one_sample_alone(method):
 def test_one_entry_per_channel(method):
     inputs = [a[:1] for a in method.inputs(2)]
     layer = method.shared(2)
-    y = outputs(layer(method.given(inputs), training=True))
+    y = outputs(answer(layer, method.given(inputs), training=True))
     assert np.all(np.isfinite(y[0]))
     for v in layer.variables:
         assert np.all(np.isfinite(numpy(v)))
@@ -199,7 +204,10 @@ def test_same_seed_same_layer(method):
         method.build(layer, method.shape())
         inputs = method.given(method.inputs())
         found.append(
-            [*layer.get_weights(), *outputs(layer(inputs, training=True))]
+            [
+                *layer.get_weights(),
+                *outputs(answer(layer, inputs, training=True)),
+            ]
         )
     for a, b in zip(*found, strict=True):
         np.testing.assert_array_equal(a, b)
