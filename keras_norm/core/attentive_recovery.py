@@ -20,8 +20,14 @@ from keras_norm.core.moments import bessel
 from keras_norm.core.normalization import ComposedNormalization
 from keras_norm.core.statistics import MovingAverage
 
+
+def hard_sigmoid(x):
+    """max(0, min(1, (x + 3) / 6)); PyTorch differentiates its own once."""
+    return ops.relu6(x + 3.0) / 6.0
+
+
 GATES = {
-    "hard_sigmoid": ops.hard_sigmoid,
+    "hard_sigmoid": hard_sigmoid,
     "sigmoid": ops.sigmoid,
     "softmax": ops.softmax,
 }

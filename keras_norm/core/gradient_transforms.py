@@ -78,7 +78,9 @@ class Transform(Part):
         kernel = read(g, "")
         if axis is not None:
             axes = kernels.output_axes(axis, len(g.shape))
-            kernel = Kernel("", None, "", g, axis if isinstance(axis, str) else "", axes)
+            kernel = Kernel(
+                "", None, "", g, axis if isinstance(axis, str) else "", axes
+            )
         if len(g.shape) <= 1 and self.vectors == "never":
             return ops.convert_to_tensor(gradient)
         if not self.applies(kernel):

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_norm.core.sparse_gradients import densified
 from keras_norm.ops.matrix_roots import widened
 
 # Below, a norm counts as 0: its inverse would be infinite in float32.
@@ -34,6 +35,13 @@ def ratio(above, below):
     return ops.where(vanishes, ops.zeros_like(below), above / safe)
 
 
-def dense(t):
-    """A tensor, variable or sparse gradient as a tensor, at least float32."""
+def dense(t, variable=None):
+    """A tensor or variable as a tensor of at least float32.
+
+    Args:
+        t: what is to be converted.
+        variable: that whose gradient it is, which may be sparse.
+    """
+    if variable is not None:
+        t = densified(t, variable)
     return widened(ops.convert_to_tensor(t))

@@ -77,6 +77,11 @@ class VariableChoice:
         listed = isinstance(self.where, list)
         return listed and isinstance(self.where[0], kind)
 
+    @property
+    def names_variables(self) -> bool:
+        """Does it say of each variable, not of layers, that it is meant?"""
+        return callable(self.where) or self._are(str)
+
     def config(self):
         """`where` as plain data: layers by the paths of their variables."""
         if callable(self.where):
@@ -186,7 +191,9 @@ def _of_names(names, variables):
 
 def _of_layers(chosen):
     """[(variable, Chosen)] of layers and models, each once."""
-    table, owners, found = {}, {}, {}
+    table: dict[int, Kernel] = {}
+    owners: dict[int, str] = {}
+    found: dict[int, tuple] = {}
     for root in chosen:
         if not root.built:
             raise errors.received(

@@ -12,6 +12,7 @@ difference (Daleckii & Krein, 1965). So have those of second order, of which
 the second derivative is made.
 """
 
+import keras
 from keras import ops
 
 from keras_norm.core.primitives import cached
@@ -124,31 +125,41 @@ def _derivative(power):
 
 
 @cached
-def _power(power):
-    @ops.custom_gradient
-    def power_of(s):
-        values, vectors = eigenvectors(ops.stop_gradient(s))
-        r = _roots(values)
-        factors = r if power > 0 else 1.0 / r
+def _assembled(power, level):
+    """(s, vectors, r) -> V r^(+-1) V^T as a function of s."""
 
+    @ops.custom_gradient
+    def assembled(s, vectors, r):
         def grad(*args, upstream=None):
             if upstream is None:
                 (upstream,) = args
-            return _derivative(power)(s, vectors, r, symmetric(upstream))
+            slope = _derivative(power)(s, vectors, r, symmetric(upstream))
+            return slope, 0.0 * vectors, 0.0 * r
 
+        if level:
+            return _assembled(power, level - 1)(s, vectors, r), grad
+        factors = r if power > 0 else 1.0 / r
         return ops.matmul(vectors * row(factors), transposed(vectors)), grad
 
-    return power_of
+    return assembled
+
+
+def _power(power, s):
+    values, vectors = eigenvectors(ops.stop_gradient(s))
+    # JAX differentiates the backward together with what the forward computes,
+    # which must know of s too: one more of the same within.
+    level = 1 if keras.backend.backend() == "jax" else 0
+    return _assembled(power, level)(s, vectors, _roots(values))
 
 
 def square_root(s):
     """S^(1/2) of positive semidefinite S (..., d, d)."""
-    return _power(0.5)(s)
+    return _power(0.5, s)
 
 
 def inverse_square_root(s):
     """S^(-1/2) of positive definite S (..., d, d)."""
-    return _power(-0.5)(s)
+    return _power(-0.5, s)
 
 
 @cached

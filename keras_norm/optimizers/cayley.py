@@ -11,6 +11,7 @@ from keras_norm.core.kernel_choice import KernelChoice
 from keras_norm.core.layer import positive
 from keras_norm.core.matrix_projections import orthonormalized
 from keras_norm.core.orthogonal import from_orthonormal
+from keras_norm.core.sparse_gradients import densified
 from keras_norm.ops.matrix_roots import widened
 from keras_norm.ops.spectra import transposed
 
@@ -136,7 +137,7 @@ class Cayley(keras.optimizers.Optimizer):
             super().update_step(gradient, variable, learning_rate)
             return
         x = reading.matrices(widened(ops.convert_to_tensor(variable)))
-        g = reading.matrices(widened(ops.convert_to_tensor(gradient)))
+        g = reading.matrices(widened(densified(gradient, variable)))
         x = x / (manifolds.lengths(x) + _EPSILON)
         rate = ops.cast(learning_rate, x.dtype) * self.stiefel_factor
         y = self._restored(self.moved(index, x, ops.cast(g, x.dtype), rate))

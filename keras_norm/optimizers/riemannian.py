@@ -15,6 +15,7 @@ from keras_norm.core.layer import positive
 from keras_norm.core.optimizer_wrapper import OptimizerWrapper
 from keras_norm.core.optimizer_wrapper import innermost
 from keras_norm.core.optimizer_wrapper import position
+from keras_norm.core.sparse_gradients import densified
 from keras_norm.ops.matrix_roots import widened
 
 MANIFOLDS = {
@@ -186,7 +187,7 @@ class Riemannian(OptimizerWrapper):
 
         # A copy: the step may change the variable in place.
         x = ops.copy(matrices(variable))
-        gradient = ops.convert_to_tensor(gradient)
+        gradient = densified(gradient, variable)
         tangent = self._manifold.tangent(x, matrices(gradient))
         step(like(tangent, gradient), variable, learning_rate)
         moved = self._manifold.tangent(x, matrices(variable) - x)

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from golden import rows
+from golden.adapters.optimizers import FORMULAS
 from golden.adapters.optimizers import OPTIMIZERS
+from golden.adapters.optimizers import clip_all
 from golden.tolerance import error
 from golden.tolerance import tolerance
 from oracles import optimizers as oracle
@@ -124,6 +126,11 @@ def test_cayley_sgd_without_momentum_meets_every_step(dtype):
         ("optimizers.CayleySGD", {"cayley_steps": 4}),
         ("optimizers.CayleyAdam", {"beta_2": 0.9}),
         ("optimizers.CayleySGD", {"q": 0.2}),
+        ("optimizers.centralize", {"l2": 0.0}),
+        ("optimizers.adaptive_clip", {"clipping": 0.02}),
+        ("optimizers.LARS", {"denominator": "sum"}),
+        ("optimizers.LARS", {"exclude_from_decay": None}),
+        ("optimizers.LAMB", {"decay": 0.0}),
     ],
 )
 def test_a_wrong_optimizer_fails(method, change):
@@ -133,7 +140,29 @@ def test_a_wrong_optimizer_fails(method, change):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("row", ROWS, ids=repr)
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if r.method in FORMULAS], ids=repr
+)
+def test_the_reference_formulas_of_gradients(row):
+    weights = {name: row.arrays[name] for name in row.parameters}
+    steps = {}
+    for name, w in weights.items():
+        outputs = 0 if row.layout == "rows" else w.ndim - 1
+        reduced = tuple(a for a in range(w.ndim) if a != outputs)
+        steps[name] = FORMULAS[row.method](row, reduced)
+    for step in range(len(row.inputs) // len(weights)):
+        names = [f"grad_{i}_step{step}" for i in range(len(weights))]
+        given = clip_all(row, [row.arrays[name] for name in names])
+        for (name, w), g in zip(weights.items(), given, strict=True):
+            weights[name] = steps[name].step(w, g)
+            expected = row.arrays[f"{name}_step{step + 1}"]
+            assert error(weights[name], expected) <= REFERENCE
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if r.method not in FORMULAS], ids=repr
+)
 def test_the_reference_formulas(row):
     config = row.config
     if row.method == "optimizers.CayleySGD":

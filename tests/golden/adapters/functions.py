@@ -10,6 +10,7 @@ import numpy as np
 import keras_norm as kn
 from functions import Primitive
 from golden.adapters.analysis import FUNCTIONS as ANALYSIS
+from golden.adapters.tools import FUNCTIONS as TOOLS
 from gradients import gradients
 
 KERNELS = ("conv kernel OI", "dense kernel (out,in)", "bias")
@@ -95,11 +96,48 @@ def sparsestmax(row, dtype):
     return {"y": found.outputs, "dx": found.inputs[0][0]}
 
 
+def centralize(row, dtype):
+    """Gradients without a program's optimizer, output neurons first."""
+    rules = {
+        "y_all": kn.optimizers.centralize(),
+        "y_convonly": kn.optimizers.centralize(conv_only=True),
+    }
+    found = {}
+    for name in row.inputs:
+        g = keras.ops.convert_to_tensor(row.arrays[name].astype(dtype))
+        for stem, rule in rules.items():
+            y = keras.ops.convert_to_numpy(rule(g, axis=_first(g)))
+            found[name.replace("grad", stem)] = y
+    return found
+
+
+def adaptive_clip(row, dtype):
+    """Clipped gradients, output neurons first."""
+    rule = kn.optimizers.adaptive_clip(row.config["clip_factor"], row.epsilon)
+    found = {}
+    for name in row.inputs:
+        number = name.removeprefix("grad_")
+        g, w = (
+            keras.ops.convert_to_tensor(row.arrays[n].astype(dtype))
+            for n in (name, f"param_{number}")
+        )
+        y = rule(g, w, axis=_first(g))
+        found[f"y_{number}"] = keras.ops.convert_to_numpy(y)
+    return found
+
+
+def _first(tensor):
+    """The first axis but of vectors, which have no units."""
+    return 0 if len(tensor.shape) > 1 else None
+
+
 OWN = {
+    "optimizers.adaptive_clip": adaptive_clip,
+    "optimizers.centralize": centralize,
     "regularizers.OffDiagonalOrthogonal": off_diagonal_orthogonal,
     "regularizers.SpectralRestrictedIsometry": spectral_restricted_isometry,
     "ops.sparsestmax": sparsestmax,
 }
 
 # {method: f(row, dtype)}
-FUNCTIONS = {**OWN, **ANALYSIS}
+FUNCTIONS = {**OWN, **ANALYSIS, **TOOLS}
