@@ -39,5 +39,5 @@ def output_gradients(loss, chosen, records, before_activation=False) -> list:
 
     zeros = [ops.zeros(r.outputs.shape, "float32") for r in records]
     with kept_counts(loss.model):
-        _, found = autodiff.gradients(function, zeros)
+        _, found = autodiff.gradient_function(function)(zeros)
     return [host(g) for g in found]

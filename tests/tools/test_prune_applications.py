@@ -38,8 +38,8 @@ def test_equals_the_masked_model(name):
     model = network(name)
     masked = kn.tools.mask_channels(model, 0.5)
     small, report = kn.tools.prune(model, 0.5, return_report=True)
-    # All parts can be pruned but what meets no normalization.
-    assert report.removed > 0.2 * sum(c.channels for c in report.changes)
+    # In dense networks, channels that many normalizations meet stay longer.
+    assert report.removed > 0.1 * sum(c.channels for c in report.changes)
     assert report.parameters_after < 0.7 * report.parameters_before
     expected = masked.predict(images(), verbose=0)
     found = small.predict(images(), verbose=0)

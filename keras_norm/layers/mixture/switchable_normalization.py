@@ -107,8 +107,7 @@ class SwitchableNormalization(area_mixture.AreaMixture):
 
     def factors(self, table, training, area=None):
         """Mix the moments of all areas."""
+        of_means, of_variances = self.shares(table, training)
         return area_mixture.of_statistics(
-            self.parts(table, training),
-            *self.shares(table, training),
-            self.epsilon,
+            self.parts(table, training), of_means, of_variances, self.epsilon
         )
