@@ -9,6 +9,9 @@ from keras import ops
 
 from keras_norm import errors
 from keras_norm.core import fixed_point
+from keras_norm.core.code_scales import LIMIT
+from keras_norm.core.code_scales import checked_range
+from keras_norm.core.code_scales import checked_scale
 from keras_norm.core.fixed_point_layer import FixedPointBatchNormalization
 from keras_norm.models.affine_maps import affine_map
 from keras_norm.models.conversion_report import Kept
@@ -18,8 +21,6 @@ __all__ = [
     "QuantizationReport",
     "quantize_batch_norm",
 ]
-# Products and sums are in int32.
-LIMIT = 2**31
 DIVISORS = ("power_of_two", "integer")
 
 
@@ -229,30 +230,3 @@ def too_narrow(divisor, slope, offset, inputs):
         divisor=divisor,
         input_codes=inputs,
     )
-
-
-def checked_range(name, value) -> tuple[int, int]:
-    """Two integers, the first not the greater."""
-    try:
-        low, high = value
-        fits = int(low) == low and int(high) == high
-    except (TypeError, ValueError):
-        fits = False
-    if not fits or not -LIMIT <= low <= high < LIMIT:
-        raise errors.received(
-            f"`{name}` must be (least, greatest), two integers of 32 bits.",
-            **{name: value},
-        )
-    return int(low), int(high)
-
-
-def checked_scale(name, value, channels) -> np.ndarray:
-    """A positive number for each channel."""
-    found = np.asarray(value, "float64")
-    fits = found.shape in ((), (channels,)) and np.all(found > 0)
-    if not fits or not math.isfinite(found.sum()):
-        raise errors.received(
-            f"`{name}` must be a positive number, or one for each channel.",
-            **{name: value, "channels": channels},
-        )
-    return np.broadcast_to(found, (channels,))

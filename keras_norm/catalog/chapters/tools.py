@@ -57,6 +57,9 @@ METHODS = (
         name="network slimming",
         public_names=(
             "tools.prune",
+            "tools.mask_channels",
+            "tools.add_gamma_penalty",
+            "optimizers.ProximalL1",
             "tools.rescale_gamma",
             "tools.evaluate_candidates",
         ),
