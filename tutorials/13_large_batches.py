@@ -35,11 +35,11 @@ from sklearn.model_selection import train_test_split
 
 import keras_norm as kn
 
-# The short run trains once for two epochs each, and writes no picture.
+# The short run trains two models for two steps, and writes no picture.
 QUICK = "--quick" in sys.argv
 HERE = Path(__file__).parent if "__file__" in globals() else Path.cwd()
 TRAIN = 64 if QUICK else 1280
-SIZES = (32, 64) if QUICK else (40, 160, 320, 640, 1280)
+SIZES = (64,) if QUICK else (40, 160, 320, 640, 1280)
 SEEDS = range(1 if QUICK else 3)
 EPOCHS, WARM_UP = (2, 1) if QUICK else (20, 4)
 # Learning rates at a batch size of 40, from which each method may choose.
@@ -77,19 +77,22 @@ print(
 # `trust_coefficient` makes the learning rates of LARS comparable to those of
 # SGD. Biases and the factors of the normalization take the steps of SGD.
 # `where=model` tells gradient centralization which axes of a kernel belong to
-# one neuron.
+# one neuron. Weight decay, part of the published recipes, is left out.
 
 
 # %%
 def sgd():
+    """Steps along the gradient, with momentum."""
     return keras.optimizers.SGD(momentum=0.9)
 
 
 def lars():
+    """Steps in proportion to the norm of what they change."""
     return kn.optimizers.LARS(momentum=0.9, trust_coefficient=0.1)
 
 
 def centralized(inner, model):
+    """The same with centralized gradients."""
     return kn.optimizers.GradientTransform(
         inner, [kn.optimizers.centralize()], where=model
     )
@@ -101,6 +104,8 @@ METHODS = {
     "LARS": lambda model: lars(),
     "LARS, centralized": lambda model: centralized(lars(), model),
 }
+if QUICK:
+    METHODS = {name: METHODS[name] for name in ("SGD", "LARS, centralized")}
 
 
 def new_model():
@@ -226,8 +231,9 @@ for title, chosen, rates in (
 
 # %%
 figure, (left, middle, right) = plt.subplots(
-    1, 3, figsize=(12, 4.2), sharey=True, layout="constrained"
+    1, 3, figsize=(12, 4.2), layout="constrained"
 )
+middle.sharey(left)
 
 
 def draw(axes, places, values, number, label):
@@ -260,10 +266,11 @@ right.set(
 )
 right.set_xscale("log")
 right.set_xticks(RATES, [f"{r:g}" for r in RATES])
-right.minorticks_off()
-left.set(yscale="log", ylabel="error on unseen digits in %")
+right.set_yscale("log")
 ticks = (1, 2, 5, 10, 20, 50)
-left.set_yticks(ticks, [str(t) for t in ticks])
+right.set_yticks(ticks, [str(t) for t in ticks])
+right.minorticks_off()
+left.set(ylim=(0, None), ylabel="error on unseen digits in %")
 for axes in (left, middle, right):
     axes.grid(alpha=0.3)
 left.legend(fontsize="small", title="at 40 images", title_fontsize="small")
@@ -272,3 +279,28 @@ keep(figure, "13_large_batches.png")
 # %% [markdown]
 # ![Error against batch size](13_large_batches.png)
 #
+# Means of three seeds; the bars reach from the best to the worst. One test
+# digit is a third of a percent, and the seeds share the digits: differences of
+# less than about one percent say little.
+#
+# * With small batches the optimizer hardly matters: at 40 images all four err
+#   on 1.2 to 1.7 % of the digits.
+# * By the linear rule SGD loses steadily, 1.3 % at 40 images, 2.1 at 640, 3.0
+#   with the whole set, which leaves it twenty steps. LARS hardly does: 1.2, 1.6
+#   and 1.4 %. With the whole set its worst seed (2.0 %) is better than the mean
+#   of SGD, though SGD's best (1.7 %) is among its own; the digits to choose by
+#   say the same, but more faintly (2.6 against 3.4 %). So LARS does here what
+#   it is for, if by four or five digits of 300.
+# * It is no easier to tune. With the whole set, both stay below 4 % at three of
+#   the five learning rates, and both fail where it is too large. In this scale
+#   LARS fails earlier and might go on to smaller ones, but the scale is that of
+#   `trust_coefficient`, which we set.
+# * Gradient centralization changes nothing that we can tell: SGD with it has
+#   1.4, 2.0 and 3.4 % at 40, 640 and 1280 images. LARS with it has 0.3 to 0.5 %
+#   more than without at every size, which is about the spread of the seeds.
+#   Its paper reports gains with deep convolutional networks; two normalized
+#   dense layers are no such case.
+# * A learning rate for each size is not better than the linear rule, rather
+#   worse (SGD at 160 images 2.6 instead of 1.7 %): 217 digits are too few to
+#   choose by at each size alone, and by the rule all sizes choose together.
+#   Both with LARS choose as the rule does, but for LARS at 40 images.

@@ -295,7 +295,8 @@ keep(figure, "14_transformer_text_gradients.png")
 # ![Gradients by block](14_transformer_text_gradients.png)
 #
 # Means of three seeds, and the range between the extremes, of one learning rate
-# and 258 steps; the loss is still falling. Frequencies give 3.32.
+# and 258 steps; the loss is still falling. Frequencies give 3.32. (The text is
+# the README of the day these numbers are of; with another one they move.)
 #
 # * Pre-normalized, it matters little what normalizes: the last losses are 2.57
 #   with layer normalization, 2.60 with RMS, 2.64 with power and 2.65 with
@@ -315,7 +316,7 @@ keep(figure, "14_transformer_text_gradients.png")
 #   (2.68 to 2.78) and 2.84 (2.71 to 3.06), though not as far as before the
 #   parts. Both have a divisor that the characters of a batch share; whether
 #   that is what helps, this does not show.
-# * Nor are pre-normalized gradients of one size: at initialization the first
+# * Pre-normalized gradients are not of one size: at initialization the first
 #   block's are 3 to 6 times the last's, more than in post-normalized models
 #   (1.2 to 3.1). After training it is 1.6 to 2.3 times.
 # * Where training fails, gradients may vanish: of the three post-normalized
