@@ -24,11 +24,20 @@ BACKEND = keras.backend.backend()
 
 def python_blocks():
     """The Python code of every section that has some."""
-    found = {}
-    for section in re.split(r"^#+ ", README, flags=re.M):
-        code = re.findall(r"^```python\n(.*?)^```$", section, re.M | re.S)
-        if code:
-            found[section.partition("\n")[0]] = code
+    found, section, block = {}, "", None
+    for line in README.splitlines():
+        if line.startswith("```"):
+            if block is None:
+                block = [line]
+            else:
+                if block[0] == "```python":
+                    code = "\n".join(block[1:]) + "\n"
+                    found.setdefault(section, []).append(code)
+                block = None
+        elif block is not None:
+            block.append(line)
+        elif line.startswith("#"):
+            section = line.lstrip("# ")
     return found
 
 

@@ -44,7 +44,7 @@ MORE = 1 if QUICK else 5
 RATE = 0.1
 PENALTY = 0.03
 # And strides.
-FILTERS = 3 * [(8, 1)] if QUICK else [(24, 1), (48, 2), (48, 1)]
+FILTERS = 2 * [(8, 1)] if QUICK else [(24, 1), (48, 2), (48, 1)]
 SHARES = (0.5,) if QUICK else (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 # Compiling takes longer than a short run, except where there is no other way.
 JIT = False if QUICK and keras.backend.backend() != "jax" else "auto"
@@ -214,6 +214,10 @@ def stage(name, model):
 
 
 for seed in SEEDS:
+    # The short run has the penalty only.
+    if not QUICK:
+        first = stage("trained", trained["plain"][seed])
+        stage("trained, folded", kn.tools.fold(first))
     slim = stage("with penalty", trained["penalized"][seed])
     small = stage("pruned", smaller(slim))
     stage("pruned, recomputed", recomputed(copied(small)))
@@ -229,12 +233,10 @@ for seed in SEEDS:
     if QUICK:
         continue
     # What else could have been done.
-    first = stage("plain", trained["plain"][seed])
-    stage("plain, folded", kn.tools.fold(first))
     stage("proximal, pruned", kn.tools.prune(trained["proximal"][seed], 0.5))
     without = smaller(first)
-    stage("plain, pruned", without)
-    stage("plain, fine-tuned", train(without, MORE, RATE / 5))
+    stage("no penalty, pruned", without)
+    stage("no penalty, fine-tuned", train(without, MORE, RATE / 5))
     keras.utils.set_random_seed(seed)
     fresh = keras.Sequential.from_config(small.get_config())
     stage("from scratch", train(fresh, EPOCHS + MORE))
@@ -251,7 +253,7 @@ print(kn.tools.prune(trained["penalized"][0], 0.5, return_report=True)[1])
 # %%
 BATCH = 64 if QUICK else 256
 ROUNDS = 3 if QUICK else 100
-SHOWN = ("plain", "plain, folded", "recomputed", "folded")
+SHOWN = ("trained", "trained, folded", "recomputed", "folded")
 SHOWN = [name for name in SHOWN if name in models]
 batch = np.resize(test_x, (BATCH, *test_x.shape[1:]))
 folder = tempfile.TemporaryDirectory()
@@ -327,7 +329,7 @@ def exported(model, name):
     return sum(files), answers
 
 
-for name in ("folded",) if QUICK else ("plain", "folded"):
+for name in ("folded",) if QUICK else ("trained", "folded"):
     size, answers = exported(models[name][0], name)
     difference = np.abs(answers - models[name][0].predict_on_batch(batch)).max()
     print(
@@ -396,7 +398,7 @@ axes[1].set(xlabel="channel", title="abs(gamma), the least first")
 for ax in axes[:2]:
     ax.grid(alpha=0.3)
     ax.legend(fontsize="small")
-hidden = ("plain, folded", "recomputed")
+hidden = ("trained, folded", "recomputed")
 bars = [name for name in accuracies if name not in hidden]
 for k, name in enumerate(bars):
     errors = 100 - 100 * np.array(accuracies[name])
@@ -410,3 +412,51 @@ axes[2].set(title="Error in %, of each seed")
 axes[2].grid(alpha=0.3)
 keep(figure, "11_smaller_network.png")
 folder.cleanup()
+
+# %% [markdown]
+# ![Accuracy against the share of channels removed, gammas, and the error after
+# each step](11_smaller_network.png)
+#
+# Means of three seeds, least to greatest in brackets; one run of this file on
+# TensorFlow, on two processor cores that others used at the same time. Times
+# are of 256 images, and may be compared with each other only.
+#
+# | network | accuracy in % | parameters | file | time |
+# |---|---|---|---|---|
+# | trained | 99.4 (99.2 to 99.4) | 32290 | 173 kB | 16.5 ms |
+# | the same, folded | 99.4 (99.2 to 99.4) | 31930 | 159 kB | 12.2 ms |
+# | trained with the penalty | 99.0 (98.8 to 99.2) | 32290 | 173 kB | |
+# | half of the channels pruned | 95.1 (90.1 to 98.8) | 8430 | 78 kB | |
+# | pruned, statistics measured anew | 98.9 (98.7 to 99.0) | 8430 | 78 kB | |
+# | fine-tuned | 99.0 (98.8 to 99.2) | 8430 | 78 kB | |
+# | and measured anew | 99.1 (99.0 to 99.2) | 8430 | 78 kB | 11.4 ms |
+# | folded | 99.1 (99.0 to 99.2) | 8250 | 64 kB | 9.6 ms |
+# | in integers of 8 bits, normalization only | 99.0 (98.8 to 99.0) | | | |
+#
+# * Half of the channels are three quarters of the parameters, as kernels lose
+#   inputs and outputs. The file shrinks to 37 %, since part of it is not
+#   parameters but the description of the network; the SavedModel from 402 to
+#   125 kB. Time falls least, to 58 %, and more than half of that gain is
+#   folding, which needs no pruning and changes probabilities by less than
+#   1e-6. Between seeds the times vary twofold with what else the computer did
+#   (trained: 11.9 to 24.0 ms, folded at the end: 7.3 to 13.6); as the models
+#   take turns, their ratios vary less.
+# * The price is 0.3 points of accuracy, one or two of the 517 digits. Without
+#   the penalty half of the channels cannot be spared: pruned, that network
+#   guesses (10 %), and fine-tuned it reaches 96.4 %. Its gammas are all about
+#   1 and say little, and the choice is lopsided: 4108 parameters are left,
+#   half of the others', so that this is no comparison at equal size.
+# * After pruning, new statistics alone bring 95.1 back to 98.9 %. A channel of
+#   gamma 0 still adds what its beta is after ReLU. No bias can take that in
+#   front of a convolution that pads, where `prune` leaves it out; the means
+#   of the next normalization then are wrong until they are measured. Five
+#   epochs add 0.1 points, which three seeds cannot tell from nothing.
+# * The penalty leaves gammas near 0; the proximal steps bring 26 to 31 of 120
+#   to exactly 0, with 99.2 % before pruning. These are not free either: without
+#   20 % of the channels, all of them zeros, it is 96.9 %. Half of the channels
+#   is more than the zeros: 85.9 % (81.0 to 94.0), not trained after.
+# * **A network of the pruned shape, trained from the start** for as many
+#   epochs, reaches 99.1 % (98.8 to 99.2) as well. Here slimming has found a
+#   shape, not weights that training could not find; others have reported the
+#   same of larger tasks (Liu et al., 2019, https://arxiv.org/abs/1810.05270).
+#   What it saves is to guess the shape.
