@@ -449,8 +449,10 @@ folder.cleanup()
 # * After pruning, new statistics alone bring 95.1 back to 98.9 %. A channel of
 #   gamma 0 still adds what its beta is after ReLU. No bias can take that in
 #   front of a convolution that pads, where `prune` leaves it out; the means
-#   of the next normalization then are wrong until they are measured. Five
-#   epochs add 0.1 points, which three seeds cannot tell from nothing.
+#   of the next normalization then are wrong until they are measured. (With
+#   gammas set to 0 and all betas left, one such network kept its 99.2 %; with
+#   the betas of two channels left out, it had 96.3 %.) Five epochs of training
+#   add 0.1 points, which three seeds cannot tell from nothing.
 # * The penalty leaves gammas near 0; the proximal steps bring 26 to 31 of 120
 #   to exactly 0, with 99.2 % before pruning. These are not free either: without
 #   20 % of the channels, all of them zeros, it is 96.9 %. Half of the channels
