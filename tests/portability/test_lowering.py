@@ -12,6 +12,7 @@ import pytest
 from jax import numpy as jnp
 
 from contract.methods import METHODS
+from contract.methods import rows
 from contract.recurrent import RECURRENT
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -32,7 +33,10 @@ def step(layer):
     return jax.grad(total, argnums=(0, 1), has_aux=True)
 
 
-@pytest.mark.parametrize("method", [*METHODS, *RECURRENT[:-2]], ids=str)
+@pytest.mark.parametrize(
+    "method",
+    [*rows(METHODS), *(pytest.param(m, id=str(m)) for m in RECURRENT[:-2])],
+)
 def test_training_step_lowers_for_every_platform(method):
     layer = method.built()
     inputs = [keras.ops.convert_to_tensor(a) for a in method.inputs()]
