@@ -76,10 +76,10 @@ class DomainLayer(ComposedNormalization):
             "layer([x, domain]) or layer(x, domain)."
         )
 
-    def chosen(self, domain, x, needed):
-        """The domains of a call, which it may `need`; see `domains.chosen`."""
+    def chosen(self, domain, x, training):
+        """The domains of a call, which training needs; see `domains.chosen`."""
         size = self.num_domains
-        if domain is None and needed and size > 1:
+        if domain is None and training and size > 1:
             if not self.halves:
                 raise self.missing_condition()
             n = ops.shape(x)[0]
