@@ -12,6 +12,7 @@ from keras import tree
 
 from keras_norm import errors
 from keras_norm.core.model_kernels import trained
+from keras_norm.models.kept_state import kept_counts
 
 
 class ModelLoss:
@@ -107,7 +108,8 @@ class ModelLoss:
     def _call(self):
         takes = inspect.signature(self.model.call).parameters
         options = {"training": self.training} if "training" in takes else {}
-        return self.model(self.x, **options)
+        with kept_counts(self.model):
+            return self.model(self.x, **options)
 
 
 class FunctionLoss(keras.losses.Loss):

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_norm import errors
 from keras_norm.analysis import layer_signals
+from keras_norm.analysis import plots
 from keras_norm.analysis.signals import Signal
 from keras_norm.analysis.signals import unknown
 
@@ -33,11 +34,11 @@ class PropagatedMoments(tuple):
 
     __slots__ = ()
 
-    def plot(self, axes=None):
+    def plot(self, ax=None):
         """Means and variances over the layers, one point for each channel.
 
         Args:
-            axes: axes of matplotlib to draw into; None: new ones.
+            ax: axes of matplotlib to draw into; None: new ones.
 
         Returns:
             The axes.
@@ -45,28 +46,21 @@ class PropagatedMoments(tuple):
         Raises:
             ImportError: matplotlib is not installed.
         """
-        if axes is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                raise ImportError(
-                    "`plot` needs matplotlib: pip install keras-norm[plot]"
-                ) from error
-            axes = pyplot.figure().subplots()
+        ax = plots.axes(ax)
         for label in ("mean", "variance"):
             values = [np.ravel(getattr(entry, label)) for entry in self]
             places = [np.full(len(v), i) for i, v in enumerate(values)]
-            axes.plot(
+            ax.plot(
                 np.concatenate(places),
                 np.concatenate(values),
                 "." if label == "mean" else "x",
                 label=label,
             )
-        axes.set_xticks(
+        ax.set_xticks(
             range(len(self)), [entry.name for entry in self], rotation=90
         )
-        axes.legend()
-        return axes
+        ax.legend()
+        return ax
 
 
 def propagate_moments(model, mean=0.0, variance=1.0) -> PropagatedMoments:

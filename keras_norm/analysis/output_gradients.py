@@ -3,7 +3,6 @@
 from keras import ops
 
 from keras_norm.analysis import autodiff
-from keras_norm.models.kept_state import kept_counts
 from keras_norm.models.layer_calls import host
 from keras_norm.models.layer_records import changed_results
 
@@ -38,6 +37,5 @@ def output_gradients(loss, chosen, records, before_activation=False) -> list:
             return ops.cast(loss(values), "float32")
 
     zeros = [ops.zeros(r.outputs.shape, "float32") for r in records]
-    with kept_counts(loss.model):
-        _, found = autodiff.gradient_function(function)(zeros)
+    _, found = autodiff.gradient_function(function)(zeros)
     return [host(g) for g in found]

@@ -16,7 +16,7 @@ def axes(ax=None):
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError(
-            "`plot` needs matplotlib: pip install matplotlib"
+            "`plot` needs matplotlib: pip install keras-norm[plot]"
         ) from error
     return pyplot.figure().subplots()
 
