@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_norm as kn
 from contract.method import numpy
 from keras_norm.analysis import autodiff
 from keras_norm.analysis.model_losses import ModelLoss
@@ -86,3 +87,13 @@ def test_some_weights():
     assert abs(numpy(slope)[0] - expected) <= 1e-5
     with pytest.raises(ValueError, match="`variables` must be weights of"):
         ModelLoss(model, X, Y, "mse", variables=[keras.Variable(1.0)])
+
+
+def test_layers_do_not_count_the_calls_as_updates():
+    norm = kn.layers.BatchNormalization()
+    model = keras.Sequential([keras.Input((3,)), norm, keras.layers.Dense(1)])
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    before = dict(vars(norm.updates))
+    function = ModelLoss(model, x, x[:, :1], "mse", True)
+    function(function.values)
+    assert all(vars(norm.updates)[k] is v for k, v in before.items())
